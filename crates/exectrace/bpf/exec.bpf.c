@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0-only
+/*
+ * The kernel's half of exectrace.
+ *
+ * An exec passes three places. task_rename fires inside it while the task still
+ * bears the caller's name, which is kept. sched_process_exec fires when the new
+ * image stands: what it was given lies in its own memory, where no other thread
+ * can change it any more, and only execs that succeeded come here. If the exec
+ * is some scope's, a record of it goes to the ring. sched_process_fork and
+ * sched_process_exit keep the table of processes, from which a record knows its
+ * nearest logged ancestor and a process tree its members.
+ *
+ * No other system call is touched. Whatever cannot be read is a flag in the
+ * record; whatever cannot be sent is a count in the stats of its scope.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "record.h"
+#include "maps.h"
+#include "bound.h"
+#include "process.h"
+#include "scope.h"
+#include "path.h"
+#include "args.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+static __always_inline struct scope_stats *stats_of(__u32 scope, enum hook hook)
+{
+	__u32 row = scope * HOOK_COUNT + hook;
+
+	return bpf_map_lookup_elem(&stats, &row);
+}
+
+static __always_inline void copy_ids(struct exec_record *record, struct task_struct *task,
+				     const struct place *place)
+{
+	struct pid *pid = task->thread_pid, *session;
+	const struct cred *cred = task->cred;
+	struct upid upid = {};
+	struct tty_struct *tty;
+
+	bpf_probe_read_kernel(&upid, sizeof(upid),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      (place->level & 63) * sizeof(upid));
+	record->vpid = upid.nr;
+	record->ns_level = pid->level;
+	bpf_probe_read_kernel(&upid, sizeof(upid),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      (pid->level & 63) * sizeof(upid));
+	record->pid_ns = BPF_CORE_READ(upid.ns, ns.inum);
+	record->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	record->ppid = task->real_parent->tgid;
+	record->sid = 0;
+	session = BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]);
+	if (session)
+		record->sid = BPF_CORE_READ(session, numbers[0].nr);
+	record->uid = cred->uid.val;
+	record->gid = cred->gid.val;
+	record->euid = cred->euid.val;
+	record->egid = cred->egid.val;
+	record->loginuid = -1;
+	record->audit_session = -1;
+	if (bpf_core_field_exists(task->loginuid)) {
+		record->loginuid = BPF_CORE_READ(task, loginuid.val);
+		record->audit_session = BPF_CORE_READ(task, sessionid);
+	}
+	record->tty[0] = 0;
+	tty = BPF_CORE_READ(task, signal, tty);
+	if (tty)
+		bpf_probe_read_kernel_str(record->tty, sizeof(record->tty), tty->name);
+}
+
+static __always_inline void copy_file(struct exec_record *record, struct linux_binprm *bprm)
+{
+	struct inode *inode = bprm->file->f_inode;
+	__u32 mode = inode->i_mode;
+
+	record->exe_inode = inode->i_ino;
+	record->exe_device = inode->i_sb->s_dev;
+	record->exe_mode = mode;
+	if (inode->i_nlink == 0)
+		record->head.flags |= EXEC_DELETED;
+	/* per_clear says that the kernel honoured the bits: neither nosuid nor
+	 * no_new_privs stood in the way. */
+	if (mode & (S_ISUID | S_ISGID) && bprm->per_clear)
+		record->head.flags |= EXEC_SETUID;
+}
+
+/* Appends a string of the kernel's to the tail, without its NUL. */
+static __always_inline __u32 append_string(struct exec_scratch *scratch, __u64 tail, __u32 size,
+					   const char *string, __u32 fault, __u32 cut)
+{
+	long len;
+
+	AT_MOST(tail, PATH_LEN + INTERP_LEN);
+	len = bpf_probe_read_kernel_str(&scratch->tail[tail], size, string);
+	if (len <= 0) {
+		scratch->record.head.flags |= fault;
+		return 0;
+	}
+	if (len == size)
+		scratch->record.head.flags |= cut;
+	return len - 1;
+}
+
+/* Appends the path that was walked; the flags come in the order of enum exec_flag. */
+static __always_inline __u32 append_path(struct exec_scratch *scratch, __u64 tail,
+					 struct path_scratch *path, __u32 fault, __u32 cut,
+					 __u32 outside)
+{
+	__u32 state = path->state;
+	__u64 start = *(volatile __u32 *)&path->start, len;
+
+	if (state == WALK_FAULT)
+		scratch->record.head.flags |= fault;
+	if (state == WALK_CUT)
+		scratch->record.head.flags |= cut;
+	if (state == WALK_OUTSIDE)
+		scratch->record.head.flags |= outside;
+	AT_MOST(start, PATH_LEN);
+	len = PATH_LEN - start;
+	AT_MOST(len, PATH_LEN);
+	AT_MOST(tail, 2 * PATH_LEN + INTERP_LEN);
+	if (bpf_probe_read_kernel(&scratch->tail[tail], len, &path->bytes[start])) {
+		scratch->record.head.flags |= fault;
+		return 0;
+	}
+	return len;
+}
+
+/* A file that no directory holds, on the kernel's own tmpfs or hugetlbfs, with
+ * the name that memfd_create(2) gives; users cannot make one in another way. */
+static __always_inline bool is_memfd(const struct path_scratch *path, struct inode *inode)
+{
+	const char memfd[] = "/memfd:";
+	unsigned long magic = inode->i_sb->s_magic;
+	__u64 start = *(volatile __u32 *)&path->start;
+
+	if (path->state != WALK_NO_MOUNT || (magic != TMPFS_MAGIC && magic != HUGETLBFS_MAGIC))
+		return false;
+	AT_MOST(start, PATH_LEN);
+	for (__u32 i = 0; i < sizeof(memfd) - 1; i++)
+		if (path->bytes[start + i] != memfd[i])
+			return false;
+	return true;
+}
+
+static __always_inline bool excluded_path(const struct path_scratch *path, enum hook hook)
+{
+	__u32 row = hook;
+	struct exclude_key *key = bpf_map_lookup_elem(&exclude_scratch, &row);
+	__u64 start = *(volatile __u32 *)&path->start;
+
+	/* A path of which the front is missing cannot be told to be below a prefix. */
+	if (!key || path->state != WALK_AT_ROOT)
+		return false;
+	AT_MOST(start, PATH_LEN);
+	key->bits = EXCLUDE_LEN * 8;
+	/* What lies behind the path's end is never equal to a prefix, which has no NUL. */
+	if (bpf_probe_read_kernel(key->path, EXCLUDE_LEN, &path->bytes[start]))
+		return false;
+	return bpf_map_lookup_elem(&excluded_paths, key) != NULL;
+}
+
+/* The exec itself: what is small and certain first, the arguments last. */
+static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
+					struct linux_binprm *bprm, enum hook hook,
+					const struct place *place, struct process *process,
+					struct scope_stats *stats)
+{
+	__u32 row = hook;
+	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &row);
+	struct path_scratch *path = bpf_map_lookup_elem(&path_scratch, &row);
+	struct args_scratch *more = bpf_map_lookup_elem(&args_scratch, &row);
+	const char *args = (const char *)task->mm->arg_start;
+	__u64 args_total = task->mm->arg_end - task->mm->arg_start;
+	struct exec_record *record;
+	struct fs_struct *fs = task->fs;
+	__u64 tail, len, size;
+
+	/* Rows of an array that are always there; the verifier cannot know. */
+	if (!scratch || !path || !more)
+		return;
+	record = &scratch->record;
+
+	path->dentry = bprm->file->f_path.dentry;
+	path->mount = bprm->file->f_path.mnt;
+	path->root_dentry = fs->root.dentry;
+	path->root_mount = fs->root.mnt;
+	walk(hook);
+	if (scope_index.excluded_paths && excluded_path(path, hook)) {
+		stats->excluded_path++;
+		return;
+	}
+
+	record->head.kind = RECORD_EXEC;
+	record->head.version = RECORD_VERSION;
+	record->head.hook = hook;
+	record->head.cpu = bpf_get_smp_processor_id();
+	record->head.scope = place->scope;
+	record->head.flags = 0;
+	record->head.seq = stats->seq++;
+	record->head.args_offset = 0;
+	record->time = bpf_ktime_get_boot_ns();
+	record->image.start = task->group_leader->start_boottime;
+	record->image.tgid = task->tgid;
+	record->image.exec = task->self_exec_id;
+	record->cgroup = place->cgroup;
+	record->old_tid = old_tid;
+	record->argc = bprm->argc;
+	copy_ids(record, task, place);
+	copy_file(record, bprm);
+	if (old_tid != task->pid)
+		record->head.flags |= EXEC_THREAD;
+	if (bpf_core_field_exists(bprm->interp_flags) &&
+	    bprm->interp_flags & BINPRM_FLAGS_PRESERVE_ARGV0)
+		record->head.flags |= EXEC_ARGV0_KEPT;
+	if (is_memfd(path, bprm->file->f_inode)) {
+		record->head.flags |= EXEC_MEMFD;
+		/* It never had a name to lose. */
+		record->head.flags &= ~EXEC_DELETED;
+	}
+
+	if (process) {
+		record->parent = process->logged;
+		__builtin_memcpy(record->comm, process->comm, sizeof(record->comm));
+	} else {
+		__builtin_memset(&record->parent, 0, sizeof(record->parent));
+		record->head.flags |= EXEC_PARENT_UNKNOWN;
+	}
+	if (!process || process->comm_exec != record->image.exec) {
+		__builtin_memset(record->comm, 0, sizeof(record->comm));
+		record->head.flags |= EXEC_COMM_UNKNOWN;
+	}
+
+	tail = record->filename_len = append_string(scratch, 0, PATH_LEN, bprm->filename,
+						    EXEC_FILENAME_FAULT, EXEC_FILENAME_CUT);
+	record->interp_len = 0;
+	if (bprm->interp != bprm->filename) {
+		record->head.flags |= EXEC_SCRIPT;
+		record->interp_len = append_string(scratch, tail, INTERP_LEN, bprm->interp,
+						   EXEC_INTERP_FAULT, EXEC_INTERP_CUT);
+		tail += record->interp_len;
+	}
+	record->exe_len = append_path(scratch, tail, path, EXEC_EXE_FAULT, EXEC_EXE_CUT,
+				      EXEC_EXE_OUTSIDE);
+	tail += record->exe_len;
+	path->dentry = fs->pwd.dentry;
+	path->mount = fs->pwd.mnt;
+	walk(hook);
+	record->cwd_len = append_path(scratch, tail, path, EXEC_CWD_FAULT, EXEC_CWD_CUT,
+				      EXEC_CWD_OUTSIDE);
+	tail += record->cwd_len;
+
+	record->args_total = args_total;
+	if (args_total > settings.args_limit) {
+		args_total = settings.args_limit;
+		record->head.flags |= EXEC_ARGS_LIMITED;
+	}
+	record->args_wanted = args_total;
+	len = args_total;
+	AT_MOST(len, ARGS_FIRST);
+	AT_MOST(tail, 3 * PATH_LEN + INTERP_LEN);
+	if (bpf_probe_read_user(&scratch->tail[tail], len, args)) {
+		stats->args_fault++;
+		record->head.flags |= EXEC_ARGS_FAULT;
+		record->args_wanted = 0;
+		len = 0;
+	}
+	record->head.args_len = len;
+	size = sizeof(*record) + tail + len;
+	AT_MOST(size, sizeof(*scratch));
+	if (bpf_ringbuf_output(&records, scratch, size, wakeup(size))) {
+		stats->lost_ring_full++;
+		stats->lost_bytes += sizeof(*record) + tail + args_total;
+		return;
+	}
+	stats->sent++;
+	if (process)
+		process->logged = record->image;
+	if (record->args_wanted > len)
+		send_more_args(record, more, stats, args);
+}
+
+static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
+				   struct linux_binprm *bprm, enum hook hook)
+{
+	struct place place = place_of(task);
+	struct scope_stats *stats;
+	struct process *process;
+	__u32 uid;
+
+	if (!place.scope)
+		return 0;
+	stats = stats_of(place.scope, hook);
+	if (!stats)
+		return 0;
+	process = enlist(task);
+	if (process) {
+		if (settings.backup && process->seen_exec == (__u32)task->self_exec_id)
+			return 0;
+		process->seen_exec = task->self_exec_id;
+	} else {
+		stats->process_table_full++;
+	}
+	stats->seen++;
+	uid = task->cred->uid.val;
+	if (scope_index.excluded_uids && bpf_map_lookup_elem(&excluded_uids, &uid)) {
+		stats->excluded_uid++;
+		return 0;
+	}
+	record_exec(task, old_tid, bprm, hook, &place, process, stats);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_first, struct task_struct *task, pid_t old_tid, struct linux_binprm *bprm)
+{
+	return on_exec(task, old_tid, bprm, HOOK_EXEC);
+}
+
+/*
+ * From 7.0 on a program can be preempted, and an exec on the same CPU meanwhile
+ * skips it. The guard is per program, so a second one sees what the first
+ * missed; it knows by seen_exec what the first did not miss.
+ */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_backup, struct task_struct *task, pid_t old_tid, struct linux_binprm *bprm)
+{
+	return on_exec(task, old_tid, bprm, HOOK_BACKUP);
+}
+
+/*
+ * Called with the old name still in task->comm: by exec, just before it counts
+ * self_exec_id up, and by prctl and /proc/PID/comm, whose traces the exec's own
+ * call overwrites.
+ */
+SEC("tp_btf/task_rename")
+int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
+{
+	struct process *process;
+	struct place place;
+
+	if (task->pid != task->tgid || task->pid != (pid_t)bpf_get_current_pid_tgid())
+		return 0;
+	place = place_of(task);
+	if (!place.scope)
+		return 0;
+	process = enlist(task);
+	if (!process)
+		return 0;
+	bpf_probe_read_kernel(process->comm, sizeof(process->comm), task->comm);
+	process->comm_exec = task->self_exec_id + 1;
+	return 0;
+}
+
+/* Before the child runs. It inherits the nearest logged image and the tree. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct process *row = process_of(parent), copy = {};
+	__u32 tgid = child->tgid;
+	struct scope_stats *stats;
+
+	if (!row || child->pid != child->tgid)
+		return 0;
+	copy.start = child->start_boottime;
+	copy.logged = row->logged;
+	copy.tree = row->tree;
+	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY) && row->tree) {
+		stats = stats_of(row->tree, HOOK_EXEC);
+		if (stats)
+			stats->process_table_full++;
+	}
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	__u32 tgid = task->tgid;
+
+	if (task->signal->live.counter == 0 && process_of(task))
+		bpf_map_delete_elem(&processes, &tgid);
+	return 0;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0-only */
+/*
+ * Everything that outlives one run of a program: settings, scopes, scratch
+ * space, counters and the ring. Each says who writes it, who reads it and why.
+ * Sizes of 1 are placeholders: the tracer sets the real ones before it loads.
+ */
+#ifndef EXECTRACE_MAPS_H
+#define EXECTRACE_MAPS_H
+
+/* Written by the tracer before the load, constant from then on, so that the
+ * verifier drops the code of what is switched off. */
+const volatile struct settings {
+	__u32 args_limit; /* argument bytes of one exec to copy at most */
+	__u32 wakeup_bytes; /* unread bytes at which the reader is woken; 0: at each record */
+	__u32 backup; /* 1: HOOK_BACKUP is attached too, and duplicates are dropped */
+} settings = { .args_limit = 1 };
+
+/* Which kinds of scope and of exclusion there are, so that an exec that is
+ * nobody's pays for no look-up that cannot hit. Written by the tracer when
+ * scopes come and go, read by every program. */
+volatile struct scope_index {
+	__u64 cgroup_levels; /* bit n: some scope is a cgroup n levels below the root */
+	__u32 pid_namespaces; /* how many scopes are PID namespaces */
+	__u32 all; /* number of the scope that is the whole node, 0: none */
+	__u32 trees; /* how many scopes are process trees */
+	__u32 claims; /* rows of tree_claims; the programs count it down */
+	__u32 claim_pid_ns; /* in which the claimed pids are told */
+	__u32 excluded_uids;
+	__u32 excluded_paths;
+	__u32 pad;
+} scope_index;
+
+/* PID namespace number -> scope. Written by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} pid_ns_scopes SEC(".maps");
+
+/* cgroup id -> scope. Written by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, __u32);
+} cgroup_scopes SEC(".maps");
+
+/* tgid -> process of interest. Rows come from a claim of the tracer's, from an
+ * exec that was logged and from a fork of a process that has a row; they go
+ * when the process ends. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+/* Pid in the tracer's own PID namespace -> scope: a member of a process tree
+ * that the kernel has yet to meet, since only it knows the pid in the initial
+ * namespace and the exact start. Written by the tracer; the first fork, exec or
+ * exit of the process turns it into a row of processes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tree_claims SEC(".maps");
+
+/* Real uid -> anything: its execs are counted and not sent. Written by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, __u8);
+} excluded_uids SEC(".maps");
+
+/* Prefix of the path of the file that runs -> anything. Written by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 256);
+	__type(key, struct exclude_key);
+	__type(value, __u8);
+} excluded_paths SEC(".maps");
+
+/* scope * HOOK_COUNT + hook -> what happened to its execs. Written by the
+ * programs, summed by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scope_stats);
+} stats SEC(".maps");
+
+/* What the exec programs have to say. Written by them, read by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} records SEC(".maps");
+
+/* One component after another of a path, put in front of what is there. */
+struct path_scratch {
+	struct dentry *dentry;
+	struct vfsmount *mount;
+	struct dentry *root_dentry;
+	struct vfsmount *root_mount;
+	struct dentry *mount_root;
+	__u32 start; /* of the path in bytes, which ends at PATH_LEN */
+	__u32 state; /* enum walk */
+	char bytes[PATH_LEN + 256]; /* the slack lets the verifier see a bound */
+};
+
+/* A record in the making; too large for the stack. */
+struct exec_scratch {
+	struct exec_record record;
+	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + ARGS_FIRST];
+};
+
+/* hook -> scratch, private to one program on one CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_COUNT);
+	__type(key, __u32);
+	__type(value, struct exec_scratch);
+} exec_scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_COUNT);
+	__type(key, __u32);
+	__type(value, struct path_scratch);
+} path_scratch SEC(".maps");
+
+struct args_scratch {
+	struct record_head head;
+	char bytes[ARGS_NEXT];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_COUNT);
+	__type(key, __u32);
+	__type(value, struct args_scratch);
+} args_scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_COUNT);
+	__type(key, __u32);
+	__type(value, struct exclude_key);
+} exclude_scratch SEC(".maps");
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0-only */
+/*
+ * The table of processes: who was logged last up the line, and which tree a
+ * process belongs to. It follows forks, so that neither setsid nor a double
+ * fork nor the death of the parent cuts the line.
+ */
+#ifndef EXECTRACE_PROCESS_H
+#define EXECTRACE_PROCESS_H
+
+/*
+ * Makes a row of the current process if the tracer claimed it for a tree. The
+ * row stands before the claim goes, so that two threads of the process that
+ * come here at once both find one of them. Not static and without arguments, so
+ * that the verifier checks it once by itself.
+ */
+__noinline int redeem_claim(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
+	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
+	struct process fresh = { .start = BPF_CORE_READ(leader, start_boottime) };
+	__u32 own = BPF_CORE_READ(pid, level), tgid = BPF_CORE_READ(task, tgid), *tree;
+
+	for (__u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
+		struct upid upid;
+
+		if (i > own)
+			break;
+		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + i * sizeof(upid)))
+			break;
+		if (BPF_CORE_READ(upid.ns, ns.inum) != scope_index.claim_pid_ns)
+			continue;
+		tree = bpf_map_lookup_elem(&tree_claims, &upid.nr);
+		if (!tree)
+			break;
+		fresh.tree = *tree;
+		if (!bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY) &&
+		    !bpf_map_delete_elem(&tree_claims, &upid.nr))
+			__sync_fetch_and_add(&scope_index.claims, -1);
+		break;
+	}
+	return 0;
+}
+
+static __always_inline struct process *known_process(struct task_struct *task)
+{
+	__u32 tgid = task->tgid;
+	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+
+	if (!process || process->start != task->group_leader->start_boottime)
+		return NULL;
+	return process;
+}
+
+/* The row of the current process itself, not of an earlier one with its pid. */
+static __always_inline struct process *process_of(struct task_struct *task)
+{
+	struct process *process = known_process(task);
+
+	if (process || !scope_index.claims)
+		return process;
+	redeem_claim();
+	return known_process(task);
+}
+
+/* The same, with a row made for a process that has none; NULL: the table is full. */
+static __always_inline struct process *enlist(struct task_struct *task)
+{
+	struct process *process = process_of(task), fresh = {};
+	__u32 tgid = task->tgid;
+
+	if (process)
+		return process;
+	fresh.start = task->group_leader->start_boottime;
+	if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
+		return NULL;
+	return known_process(task);
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0-only */
+/*
+ * The wire between the kernel program and user space: what lies in the ring
+ * buffer and in the maps that both sides touch. This is the only file that
+ * both languages read; build.rs generates the Rust types from it.
+ *
+ * Every record starts with a record_head. An exec is one exec_record; what its
+ * arguments need beyond the first ARGS_FIRST bytes follows in args_records of
+ * the same CPU and hook, in order and with nothing of that CPU and hook in
+ * between. Integers are in host order. Every struct is padded by hand, so that
+ * nothing of the kernel's leaks through a hole and no tail moves.
+ */
+#ifndef EXECTRACE_RECORD_H
+#define EXECTRACE_RECORD_H
+
+#define COMM_LEN 16 /* TASK_COMM_LEN */
+#define TTY_LEN	 64 /* sizeof(tty_struct.name) */
+#define PATH_LEN 4096 /* PATH_MAX, with the NUL */
+
+/* Room for what a script's interpreter is called: the first line of a script
+ * holds 255 bytes, a line written to binfmt_misc's register 1,920. */
+#define INTERP_LEN 2048
+
+/* Argument bytes in the exec_record itself and in each args_record. A per-CPU
+ * map value, where records are made, holds at most 32,768 bytes in all. */
+#define ARGS_FIRST 16128
+#define ARGS_NEXT  32448
+
+/* Bytes of an executable's path that an exclusion can look at (the most that
+ * an LPM trie takes as a key). */
+#define EXCLUDE_LEN 256
+
+/* Goes up with every change of what the records say. */
+enum record_version {
+	RECORD_VERSION = 1,
+};
+
+enum record_kind {
+	RECORD_EXEC = 1,
+	RECORD_ARGS = 2,
+};
+
+/* Which program wrote the record. Each has scratch, counters and sequence
+ * numbers of its own, because one can interrupt the other on the same CPU. */
+enum hook {
+	HOOK_EXEC = 0, /* sched_process_exec */
+	HOOK_BACKUP = 1, /* its second program, for kernels that skip the first */
+	HOOK_COUNT = 2,
+};
+
+enum exec_flag {
+	/* what the exec is */
+	EXEC_SCRIPT = 1 << 0, /* interp differs from filename */
+	EXEC_MEMFD = 1 << 1, /* the file lives in a memfd */
+	EXEC_DELETED = 1 << 2, /* the file has no name any more */
+	EXEC_SETUID = 1 << 3, /* a set-user-ID or set-group-ID bit took effect */
+	EXEC_THREAD = 1 << 4, /* called by a thread that was not the leader */
+	EXEC_ARGV0_KEPT = 1 << 5, /* binfmt_misc with flag P: argv[0] follows the path */
+
+	/* what could not be read, or not wholly */
+	EXEC_FILENAME_FAULT = 1 << 8,
+	EXEC_FILENAME_CUT = 1 << 9,
+	EXEC_INTERP_FAULT = 1 << 10,
+	EXEC_INTERP_CUT = 1 << 11,
+	EXEC_EXE_FAULT = 1 << 12,
+	EXEC_EXE_CUT = 1 << 13,
+	EXEC_EXE_OUTSIDE = 1 << 14, /* not below the process's root */
+	EXEC_CWD_FAULT = 1 << 15,
+	EXEC_CWD_CUT = 1 << 16,
+	EXEC_CWD_OUTSIDE = 1 << 17,
+	EXEC_COMM_UNKNOWN = 1 << 18,
+	EXEC_ARGS_FAULT = 1 << 19, /* here or, in an args_record, there */
+	EXEC_ARGS_LIMITED = 1 << 20, /* more than settings.args_limit */
+	EXEC_PARENT_UNKNOWN = 1 << 21, /* the process table had no room */
+};
+
+struct record_head {
+	enum record_version version;
+	enum record_kind kind;
+	enum hook hook;
+	enum exec_flag flags;
+	__u32 cpu;
+	__u32 scope;
+	__u64 seq; /* counts the records of this scope, hook and CPU, lost ones too */
+	__u32 args_offset; /* of the first argument byte in this record */
+	__u32 args_len; /* argument bytes in this record */
+};
+
+/* One image of one process: unique on a node until it reboots. A thread group
+ * keeps its leader's start across an exec, also across one by a thread. */
+struct image {
+	__u64 start; /* group_leader->start_boottime, ns */
+	__u32 tgid;
+	__u32 exec; /* self_exec_id, 0: no image */
+};
+
+struct exec_record {
+	struct record_head head;
+	__u64 time; /* CLOCK_BOOTTIME, ns, when the program ran */
+	struct image image;
+	struct image parent; /* the last image that was logged up the line */
+	__u64 cgroup; /* id in the unified hierarchy */
+	__u64 exe_inode;
+	__u32 exe_device; /* dev_t as the kernel packs it: major << 20 | minor */
+	__u32 exe_mode;
+	__u32 vpid; /* in the namespace of the scope, or its own */
+	__u32 ppid;
+	__u32 sid;
+	__u32 old_tid; /* of the thread that called exec */
+	__u32 uid;
+	__u32 gid;
+	__u32 euid;
+	__u32 egid;
+	__u32 loginuid; /* 2^32-1: not set */
+	__u32 audit_session; /* 2^32-1: not set */
+	__u32 pid_ns;
+	__u32 mnt_ns;
+	__u32 ns_level; /* 0 for the initial PID namespace */
+	__u32 argc;
+	__u32 args_total; /* bytes in [arg_start, arg_end) */
+	__u32 args_wanted; /* of these, what the records hold if none is lost */
+	char comm[COMM_LEN]; /* of the caller, before the exec */
+	char tty[TTY_LEN];
+	__u32 filename_len; /* lengths of what follows, in this order, no NULs */
+	__u32 interp_len;
+	__u32 exe_len;
+	__u32 cwd_len;
+};
+
+/* What happened to the execs of one scope at one hook on one CPU:
+ * seen = sent + excluded_uid + excluded_path + lost_ring_full. */
+struct scope_stats {
+	__u64 seq; /* records made, sent or lost */
+	__u64 seen;
+	__u64 sent;
+	__u64 excluded_uid;
+	__u64 excluded_path;
+	__u64 lost_ring_full; /* execs of which nothing was sent */
+	__u64 lost_bytes; /* what these records would have taken */
+	__u64 args_ring_full; /* execs whose args_records were cut short */
+	__u64 args_fault;
+	__u64 process_table_full;
+};
+
+/* A process of interest: one that was logged or belongs to a tree, or whose
+ * parent did when it forked. */
+struct process {
+	__u64 start; /* tells the process from another with its pid */
+	struct image logged; /* its last logged image, or that of an ancestor */
+	__u32 tree; /* scope of the process tree, 0: none */
+	__u32 seen_exec; /* self_exec_id of the last exec handled here */
+	__u32 comm_exec; /* self_exec_id of the exec that comm came before */
+	__u32 pad;
+	char comm[COMM_LEN];
+};
+
+struct exclude_key {
+	__u32 bits; /* of path that count */
+	char path[EXCLUDE_LEN];
+};
+
+#define SAME_SIZE(type, last) \
+	_Static_assert(sizeof(type) == __builtin_offsetof(type, last) + sizeof(((type *)0)->last), \
+		       #type " has a hole at its end")
+SAME_SIZE(struct record_head, args_len);
+SAME_SIZE(struct exec_record, cwd_len);
+SAME_SIZE(struct process, comm);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0-only */
+/*
+ * Whose exec is it? One look-up for each PID namespace that the task is in and
+ * for each level of cgroups at which some scope lies, whatever the number of
+ * scopes: the kernel keeps with each PID its number in every namespace above,
+ * and with each cgroup all its ancestors, so nothing is walked and no depth
+ * hides anything.
+ *
+ * A process tree comes first, then the innermost PID namespace, then the
+ * innermost cgroup, then the whole node.
+ */
+#ifndef EXECTRACE_SCOPE_H
+#define EXECTRACE_SCOPE_H
+
+/* The tracer refuses a scope at a level of 64 or more. */
+#define CGROUP_LEVELS 64
+
+struct place {
+	__u32 scope; /* 0: nobody's */
+	__u32 level; /* of the PID namespace in which vpid is told */
+	__u64 cgroup;
+};
+
+/*
+ * The two searches are of the current task, which execs, is renamed or forks.
+ * They are not static and take no pointer, so that every verifier from 5.8 on
+ * checks each once by itself and not one's rounds times the other's.
+ */
+
+/* Upper half: the level of the namespace that was found, or the task's own. */
+__noinline __u64 scope_of_pid_ns(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u64 level, found = 0;
+	__u32 own = BPF_CORE_READ(pid, level);
+
+	level = own;
+	for (__u32 i = 1; i <= MAX_PID_NS_LEVEL; i++) {
+		struct upid upid;
+		__u32 inum, *scope;
+
+		if (i > own)
+			break;
+		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + i * sizeof(upid)))
+			break;
+		inum = BPF_CORE_READ(upid.ns, ns.inum);
+		scope = bpf_map_lookup_elem(&pid_ns_scopes, &inum);
+		if (scope) {
+			found = *scope;
+			level = i;
+		}
+	}
+	return level << 32 | found;
+}
+
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+	struct cgroup *ancestor = NULL;
+	__u64 id = 0;
+
+	if (bpf_core_field_exists(cgroup->ancestors)) {
+		bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
+				      (void *)cgroup +
+					      bpf_core_field_offset(struct cgroup, ancestors) +
+					      level * sizeof(ancestor));
+		return BPF_CORE_READ(ancestor, kn, id);
+	}
+	bpf_probe_read_kernel(&id, sizeof(id),
+			      (void *)cgroup +
+				      bpf_core_field_offset(struct cgroup___ids, ancestor_ids) +
+				      level * sizeof(id));
+	return id;
+}
+
+__noinline __u32 scope_of_cgroup(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	__u64 levels = scope_index.cgroup_levels;
+	__u32 own = BPF_CORE_READ(cgroup, level), found = 0;
+
+	for (__u32 i = 0; i < CGROUP_LEVELS; i++) {
+		__u64 id;
+		__u32 *scope;
+
+		if (i > own)
+			break;
+		if (!(levels >> i & 1))
+			continue;
+		id = ancestor_id(cgroup, i);
+		scope = bpf_map_lookup_elem(&cgroup_scopes, &id);
+		if (scope)
+			found = *scope;
+	}
+	return found;
+}
+
+/* Of the current task, which the caller has as a pointer that it may follow. */
+static __always_inline struct place place_of(struct task_struct *task)
+{
+	struct place place = { .cgroup = task->cgroups->dfl_cgrp->kn->id };
+	struct process *process;
+
+	place.level = task->thread_pid->level;
+	if (scope_index.trees) {
+		process = process_of(task);
+		if (process)
+			place.scope = process->tree;
+	}
+	if (!place.scope && scope_index.pid_namespaces) {
+		__u64 found = scope_of_pid_ns();
+
+		place.scope = (__u32)found;
+		place.level = found >> 32;
+	}
+	if (!place.scope && scope_index.cgroup_levels)
+		place.scope = scope_of_cgroup();
+	if (!place.scope)
+		place.scope = scope_index.all;
+	return place;
+}
+
+#endif

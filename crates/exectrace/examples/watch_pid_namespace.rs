@@ -1,0 +1,30 @@
+//! Prints every exec in the PID namespace of a process until its standard input ends.
+//!
+//!     cargo run --example watch_pid_namespace -- PID
+
+use std::{env, error::Error, io, path::Path, sync::mpsc, thread, time::Duration};
+
+use exectrace::{Item, PidNamespace, Scope, Tracer};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let pid = env::args().nth(1).ok_or("usage: watch_pid_namespace PID")?.parse()?;
+    let mut tracer = Tracer::builder().open()?;
+    tracer.add_scope(Scope::PidNamespace(PidNamespace::of_process(Path::new("/proc"), pid)?))?;
+    eprintln!("watching");
+    let (ended, end) = mpsc::channel::<()>();
+    thread::spawn(move || io::copy(&mut io::stdin(), &mut io::sink()).map(|_| drop(ended)));
+    while end.try_recv() == Err(mpsc::TryRecvError::Empty) {
+        tracer.poll(Duration::from_millis(100), print)?;
+    }
+    Ok(tracer.stop(print)?)
+}
+
+fn print(item: Item) {
+    match item {
+        Item::Exec(event) => {
+            let argv: Vec<_> = event.argv.iter().map(String::from_utf8_lossy).collect();
+            println!("{} {}", event.pid, argv.join(" "));
+        }
+        Item::Lost(loss) => println!("{} execs lost: {}", loss.count, loss.reason.name()),
+    }
+}

@@ -1,0 +1,48 @@
+//! Every exec of a workspace, once and truthfully: from a record of the kernel's to an [`Event`].
+//!
+//! ```text
+//! kernel: bpf/exec.bpf.c -> ring buffer
+//!                               |
+//!            tracer  reads it   v
+//!            record  bytes -> one record          (total: any bytes)
+//!            assemble  records -> one exec        (large arguments come in pieces)
+//!            loss    sequence numbers -> what is missing, and where
+//!            enrich  exec + boot id, clock -> Event
+//!                               |
+//!                               v
+//!            Item::Exec(Event) | Item::Lost(Loss), in the order of the ring
+//! ```
+//!
+//! Needs a kernel from 5.8 on with BTF, and the capabilities BPF and PERFMON. What to trace is a [`Scope`]:
+//!
+//! ```no_run
+//! use std::{path::Path, time::Duration};
+//! use exectrace::{Item, PidNamespace, Scope, Tracer};
+//!
+//! let mut tracer = Tracer::builder().open()?;
+//! tracer.add_scope(Scope::PidNamespace(PidNamespace::of_process(Path::new("/proc"), 1234)?))?;
+//! loop {
+//!     tracer.poll(Duration::from_millis(100), |item| match item {
+//!         Item::Exec(event) => println!("{} {:?}", event.pid, event.filename),
+//!         Item::Lost(loss) => println!("{} execs lost: {}", loss.count, loss.reason.name()),
+//!     })?;
+//! }
+//! # #[allow(unreachable_code)] Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod assemble;
+mod cgroup;
+mod enrich;
+mod event;
+pub mod host;
+mod loss;
+mod procfs;
+mod record;
+mod scope;
+mod skel;
+mod tracer;
+
+pub use event::{Args, Event, ExecId, Hook, Interpreter, Origin, Partial, Traits};
+pub use loss::{Loss, LossReason};
+pub use scope::{Cgroup, PidNamespace, Scope, ScopeError, ScopeId, Tree};
+pub use tracer::{Backup, Item, ScopeStats, Tracer, TracerBuilder, TracerError};

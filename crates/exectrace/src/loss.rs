@@ -1,0 +1,151 @@
+//! How many execs are missing, and where. Pure arithmetic over sequence numbers and the kernel's counters.
+//!
+//! Each scope, hook and CPU counts its records, those that found no room too. A gap in the numbers is a loss at that
+//! very place of the stream; records of arguments that are missing belong to an exec that did arrive, and are no lost
+//! execs. A loss after which nothing came shows only in the kernel's counter. Both ways lead to the same number, so
+//! whichever is seen first reports it and the other finds it reported.
+
+use std::collections::HashMap;
+
+use crate::scope::ScopeId;
+
+/// Execs that are missing from the stream at the place where this stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The scope that they belong to; `None` where the reason does not tell.
+    pub scope: Option<ScopeId>,
+    /// Why they are missing.
+    pub reason: LossReason,
+    /// How many execs.
+    pub count: u64,
+}
+
+/// Why execs are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LossReason {
+    /// The ring buffer had no room: the reader was too slow or the ring too small.
+    RingFull,
+    /// The kernel did not run the program, because the same program was running on that CPU (`recursion_misses` of
+    /// `bpf_prog_info`). The kernel tells the number for the node only, so it is the most that can be missing.
+    ProgramSkipped,
+    /// A record came that this version does not understand.
+    Undecodable,
+}
+
+impl LossReason {
+    /// The reason's name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossReason::RingFull => "ring_full",
+            LossReason::ProgramSkipped => "program_skipped",
+            LossReason::Undecodable => "undecodable",
+        }
+    }
+}
+
+/// Scope, hook and CPU of a run of sequence numbers.
+pub(crate) type Stream = (ScopeId, u32, u32);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Account {
+    next: u64,
+    lost_by_gaps: u64,
+    reported: u64,
+}
+
+impl Account {
+    fn report(&mut self, lost: u64) -> u64 {
+        let news = lost.saturating_sub(self.reported);
+        self.reported += news;
+        news
+    }
+}
+
+/// What was lost and reported so far, by stream.
+#[derive(Debug, Default)]
+pub(crate) struct LossLedger {
+    accounts: HashMap<Stream, Account>,
+}
+
+impl LossLedger {
+    /// A record came; `piece_missing` says that one missing record was not an exec but arguments of one that came.
+    /// Returns how many execs are missing before it and not yet reported.
+    pub(crate) fn on_record(&mut self, stream: Stream, seq: u64, piece_missing: bool) -> u64 {
+        let account = self.accounts.entry(stream).or_default();
+        let gap = seq.saturating_sub(account.next);
+        account.next = account.next.max(seq + 1);
+        account.lost_by_gaps += gap.saturating_sub(u64::from(piece_missing && gap > 0));
+        account.report(account.lost_by_gaps)
+    }
+
+    /// The kernel counts `lost` execs of the stream that found no room. Returns how many of them are not yet reported.
+    pub(crate) fn on_counter(&mut self, stream: Stream, lost: u64) -> u64 {
+        match (self.accounts.get_mut(&stream), lost) {
+            (None, 0) => 0,
+            (Some(account), lost) => account.report(lost),
+            (None, lost) => self.accounts.entry(stream).or_default().report(lost),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STREAM: Stream = (ScopeId::FIRST, 0, 0);
+
+    #[test]
+    fn a_run_without_gaps_loses_nothing() {
+        let mut ledger = LossLedger::default();
+        assert_eq!((0..100).map(|seq| ledger.on_record(STREAM, seq, false)).sum::<u64>(), 0);
+        assert_eq!(ledger.on_counter(STREAM, 0), 0);
+    }
+
+    #[test]
+    fn a_gap_is_told_at_its_place_and_not_again_by_the_counter() {
+        let mut ledger = LossLedger::default();
+        assert_eq!(ledger.on_record(STREAM, 0, false), 0);
+        assert_eq!(ledger.on_record(STREAM, 4, false), 3);
+        assert_eq!(ledger.on_counter(STREAM, 3), 0);
+    }
+
+    #[test]
+    fn a_loss_at_the_end_is_told_by_the_counter_and_not_again_by_the_gap() {
+        let mut ledger = LossLedger::default();
+        assert_eq!(ledger.on_record(STREAM, 0, false), 0);
+        assert_eq!(ledger.on_counter(STREAM, 2), 2);
+        assert_eq!(ledger.on_record(STREAM, 3, false), 0);
+        assert_eq!(ledger.on_record(STREAM, 5, false), 1);
+    }
+
+    #[test]
+    fn missing_arguments_are_no_missing_exec() {
+        let mut ledger = LossLedger::default();
+        ledger.on_record(STREAM, 0, false);
+        assert_eq!(ledger.on_record(STREAM, 2, true), 0);
+        assert_eq!(ledger.on_record(STREAM, 5, true), 1);
+    }
+
+    proptest! {
+        /// Whatever arrives and whenever the counter is read, the sum of the reports is what was lost.
+        #[test]
+        fn the_reports_add_up(fates in proptest::collection::vec((any::<bool>(), any::<bool>()), 1..200)) {
+            let mut ledger = LossLedger::default();
+            let (mut lost, mut reported) = (0, 0);
+            for (seq, (arrives, counter_read)) in fates.iter().enumerate() {
+                if *arrives {
+                    reported += ledger.on_record(STREAM, seq as u64, false);
+                } else {
+                    lost += 1;
+                }
+                if *counter_read {
+                    reported += ledger.on_counter(STREAM, lost);
+                }
+            }
+            reported += ledger.on_counter(STREAM, lost);
+            prop_assert_eq!(reported, lost);
+        }
+    }
+}

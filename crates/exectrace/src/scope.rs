@@ -1,0 +1,221 @@
+//! What to trace. A scope is resolved here, once, and becomes a row of a map in `tracer`.
+//!
+//! A scope holds what it names open for as long as it lives: the kernel hands the number of a PID namespace to the next
+//! one as soon as nobody holds it.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::cgroup;
+use crate::procfs::Procfs;
+
+/// Number of a scope; every event carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScopeId(NonZeroU32);
+
+impl ScopeId {
+    /// The number that a tracer's first scope gets.
+    pub const FIRST: ScopeId = ScopeId(NonZeroU32::MIN);
+
+    pub(crate) fn new(number: u32) -> Option<ScopeId> {
+        NonZeroU32::new(number).map(ScopeId)
+    }
+
+    /// The number itself, 1 or more.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for ScopeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A set of processes whose execs are traced.
+///
+/// Where scopes overlap, an exec belongs to one: to the process tree before the PID namespace before the cgroup before
+/// the node, and to the innermost of a kind.
+#[derive(Debug)]
+pub enum Scope {
+    /// A PID namespace and all namespaces below it.
+    PidNamespace(PidNamespace),
+    /// A cgroup of the unified hierarchy and all cgroups below it.
+    Cgroup(Cgroup),
+    /// A process and all its descendants; not to be left by `setsid`, a double fork or the death of a parent.
+    Tree(Tree),
+    /// Every process of the node.
+    Node,
+}
+
+/// Why a scope cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ScopeError {
+    /// There is no such process, or `/proc` hides it.
+    #[error("process {pid} cannot be found in {}: {source}", proc.display())]
+    Process {
+        /// The process asked for.
+        pid: u32,
+        /// Where it was looked for.
+        proc: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No PID namespace can have this number.
+    #[error("{0} is no PID namespace's number (readlink /proc/PID/ns/pid tells it)")]
+    NoNamespaceNumber(u32),
+    /// All processes of the node are visible here, and none lives in this namespace.
+    #[error("no process of this node is in PID namespace {0}")]
+    NoSuchNamespace(u32),
+    /// The number is that of the initial namespace, which is the whole node.
+    #[error("{0} is the node's own PID namespace: trace the whole node instead, if that is what you want")]
+    InitialNamespace(u32),
+    /// The path is no cgroup of the unified hierarchy.
+    #[error("{} is no cgroup v2: {why}", path.display())]
+    NoCgroup {
+        /// The path asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Number of the initial PID namespace, `PROC_PID_INIT_INO` of include/linux/proc_ns.h.
+const INITIAL_PID_NS: u32 = 0xEFFF_FFFC;
+/// Numbers of the other namespaces begin here, `PROC_DYNAMIC_FIRST` of fs/proc/generic.c.
+const FIRST_DYNAMIC: u32 = 0xF000_0000;
+
+/// A PID namespace, held open where it can be seen.
+#[derive(Debug)]
+pub struct PidNamespace {
+    number: u32,
+    held: Option<File>,
+}
+
+impl PidNamespace {
+    /// The namespace in which `pid` lives, as `/proc` below `proc` shows it.
+    pub fn of_process(proc: &Path, pid: u32) -> Result<PidNamespace, ScopeError> {
+        let (held, number) = Procfs::new(proc)
+            .pid_namespace(pid)
+            .map_err(|source| ScopeError::Process { pid, proc: proc.to_owned(), source })?;
+        Ok(PidNamespace { number, held: Some(held) })
+    }
+
+    /// The namespace of the calling process.
+    pub fn own(proc: &Path) -> Result<PidNamespace, ScopeError> {
+        let (held, number) = Procfs::new(proc).own_pid_namespace().map_err(|source| ScopeError::Process {
+            pid: std::process::id(),
+            proc: proc.to_owned(),
+            source,
+        })?;
+        Ok(PidNamespace { number, held: Some(held) })
+    }
+
+    /// The namespace with this number.
+    ///
+    /// Where the caller lives in the initial PID namespace it sees every process, so the namespace is found and held,
+    /// or refused. Elsewhere it may be out of sight; then [`Self::is_held`] is false, and the number may come to mean
+    /// another namespace once this one is gone.
+    pub fn by_number(proc: &Path, number: u32) -> Result<PidNamespace, ScopeError> {
+        if number == INITIAL_PID_NS {
+            return Err(ScopeError::InitialNamespace(number));
+        }
+        if number < FIRST_DYNAMIC {
+            return Err(ScopeError::NoNamespaceNumber(number));
+        }
+        let procfs = Procfs::new(proc);
+        if let Some(held) = procfs.find_pid_namespace(number) {
+            return Ok(PidNamespace { number, held: Some(held) });
+        }
+        let sees_all = procfs.own_pid_namespace().is_ok_and(|(_, own)| own == INITIAL_PID_NS);
+        if sees_all { Err(ScopeError::NoSuchNamespace(number)) } else { Ok(PidNamespace { number, held: None }) }
+    }
+
+    /// The number, as in `readlink /proc/PID/ns/pid`.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether the namespace is held open, so that its number cannot pass to another one.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+/// A cgroup of the unified hierarchy, held open.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(crate) id: u64,
+    /// Levels below the hierarchy's root; `None` where a cgroup namespace hides the root.
+    pub(crate) level: Option<u32>,
+    _held: OwnedFd,
+}
+
+impl Cgroup {
+    /// The cgroup whose folder is `path`.
+    pub fn open(path: &Path) -> Result<Cgroup, ScopeError> {
+        let found = cgroup::open(path)
+            .map_err(|error| ScopeError::NoCgroup { path: path.to_owned(), why: error.to_string() })?;
+        Ok(Cgroup { id: found.id, level: found.level, _held: found.folder })
+    }
+
+    /// The cgroup's id, which is its folder's inode number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// A process and its descendants.
+#[derive(Debug)]
+pub struct Tree {
+    pub(crate) root: u32,
+    pub(crate) proc: PathBuf,
+}
+
+impl Tree {
+    /// The tree below `root`, a pid as `/proc` below `proc` shows it.
+    pub fn of_process(proc: &Path, root: u32) -> Result<Tree, ScopeError> {
+        Procfs::new(proc)
+            .pid_namespace(root)
+            .map_err(|source| ScopeError::Process { pid: root, proc: proc.to_owned(), source })?;
+        Ok(Tree { root, proc: proc.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_namespace_can_have_is_refused() {
+        for number in [0, 1, 4_026_531_000] {
+            assert!(matches!(
+                PidNamespace::by_number(Path::new("/proc"), number),
+                Err(ScopeError::NoNamespaceNumber(refused)) if refused == number
+            ));
+        }
+    }
+
+    #[test]
+    fn the_initial_namespace_is_not_to_be_had_by_its_number() {
+        let result = PidNamespace::by_number(Path::new("/proc"), INITIAL_PID_NS);
+        assert!(matches!(result, Err(ScopeError::InitialNamespace(_))));
+    }
+
+    #[test]
+    fn the_own_namespace_is_held() {
+        let own = PidNamespace::own(Path::new("/proc")).expect("/proc is mounted");
+        assert!(own.is_held());
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named() {
+        let error = PidNamespace::of_process(Path::new("/proc"), u32::MAX).expect_err("no such process");
+        assert!(error.to_string().contains("process 4294967295"), "{error}");
+    }
+}
