@@ -1,1 +1,33 @@
-fn main(){}
+//! `exectrace`: the log of every program that runs in a workspace.
+//!
+//! Words become a command (`cli`), the command runs (`command/*`), its end is an exit code (`exit`).
+
+mod capabilities;
+mod cli;
+mod command;
+mod diagnostics;
+mod exit;
+mod handshake;
+mod labels;
+mod line;
+mod pipeline;
+mod queue;
+mod sink;
+mod stop;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::from_words(std::env::args_os());
+    diagnostics::init(cli.log_format);
+    match cli.command {
+        Command::Run(args) => command::run::main(args),
+        Command::Trace(args) => command::trace::main(args),
+        Command::Sidecar(args) => command::sidecar::main(args),
+        Command::Check(args) => command::check::main(args),
+        Command::Completions { shell } => command::generate::completions(shell),
+        Command::Man => command::generate::man(),
+    }
+}

@@ -9,10 +9,10 @@
 #ifndef EXECTRACE_BOUND_H
 #define EXECTRACE_BOUND_H
 
-#define AT_MOST(value, max) \
+#define AT_MOST(value, max)                        \
 	asm volatile("if %[v] <= %[m] goto +1\n\t" \
-		     "%[v] = %[m]" \
-		     : [v] "+r"(value) \
+		     "%[v] = %[m]"                 \
+		     : [v] "+r"(value)             \
 		     : [m] "i"(max))
 
 #endif

@@ -245,14 +245,14 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 						   EXEC_INTERP_FAULT, EXEC_INTERP_CUT);
 		tail += record->interp_len;
 	}
-	record->exe_len = append_path(scratch, tail, path, EXEC_EXE_FAULT, EXEC_EXE_CUT,
-				      EXEC_EXE_OUTSIDE);
+	record->exe_len =
+		append_path(scratch, tail, path, EXEC_EXE_FAULT, EXEC_EXE_CUT, EXEC_EXE_OUTSIDE);
 	tail += record->exe_len;
 	path->dentry = fs->pwd.dentry;
 	path->mount = fs->pwd.mnt;
 	walk(hook);
-	record->cwd_len = append_path(scratch, tail, path, EXEC_CWD_FAULT, EXEC_CWD_CUT,
-				      EXEC_CWD_OUTSIDE);
+	record->cwd_len =
+		append_path(scratch, tail, path, EXEC_CWD_FAULT, EXEC_CWD_CUT, EXEC_CWD_OUTSIDE);
 	tail += record->cwd_len;
 
 	record->args_total = args_total;

@@ -41,8 +41,8 @@ enum {
 };
 
 /* include/linux/pid_types.h */
-#define PIDTYPE_SID	  3
-#define MAX_PID_NS_LEVEL  32
+#define PIDTYPE_SID	 3
+#define MAX_PID_NS_LEVEL 32
 /* include/linux/binfmts.h, in interp_flags from 5.12 on */
 #define BINPRM_FLAGS_PRESERVE_ARGV0 (1 << 3)
 /* include/uapi/linux/stat.h */

@@ -59,12 +59,15 @@ static __always_inline void step(struct path_scratch *path)
 	len = BPF_CORE_READ(dentry, d_name.len);
 	name = BPF_CORE_READ(dentry, d_name.name);
 	AT_MOST(len, 255);
-	if (start < len + 1) {
+	if (start <= len) {
 		path->state = WALK_CUT;
 		return;
 	}
-	start -= len + 1;
+	start -= len;
+	start--;
 	AT_MOST(start, PATH_LEN);
+	/* Again: 6.12 drops the bound of a register when one derived from it changes. */
+	AT_MOST(len, 255);
 	path->bytes[start] = '/';
 	if (bpf_probe_read_kernel(&path->bytes[start + 1], len, name)) {
 		path->state = WALK_FAULT;

@@ -159,7 +159,7 @@ struct exclude_key {
 	char path[EXCLUDE_LEN];
 };
 
-#define SAME_SIZE(type, last) \
+#define SAME_SIZE(type, last)                                                                      \
 	_Static_assert(sizeof(type) == __builtin_offsetof(type, last) + sizeof(((type *)0)->last), \
 		       #type " has a hole at its end")
 SAME_SIZE(struct record_head, args_len);

@@ -117,7 +117,9 @@ impl Assembler {
 
     /// Gives out what has waited for its next piece since before round `before`.
     pub(crate) fn expire(&mut self, before: u64) -> impl Iterator<Item = Exec> {
-        self.unfinished.extract_if(move |_, unfinished| unfinished.round < before).map(|(_, unfinished)| cut(unfinished))
+        self.unfinished
+            .extract_if(move |_, unfinished| unfinished.round < before)
+            .map(|(_, unfinished)| cut(unfinished))
     }
 }
 

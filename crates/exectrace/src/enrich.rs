@@ -115,7 +115,14 @@ struct CallerView {
 /// a registered format with flag P keeps argv[0] behind the path.
 fn caller_view(exec: &Exec, argv0_kept: bool, partial: &mut Partial) -> CallerView {
     let mut starts = vec![0];
-    starts.extend(exec.args.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at + 1).take(SCRIPT_PATH_AT_MOST + 1));
+    starts.extend(
+        exec.args
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == 0)
+            .map(|(at, _)| at + 1)
+            .take(SCRIPT_PATH_AT_MOST + 1),
+    );
     let args: Vec<&[u8]> = starts.windows(2).map(|pair| &exec.args[pair[0]..pair[1] - 1]).collect();
     let mut places = (1..args.len()).filter(|at| args[*at] == exec.filename);
     let found = places.next();

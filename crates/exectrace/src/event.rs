@@ -124,7 +124,8 @@ pub struct Args {
 }
 
 impl Args {
-    pub(crate) fn new(block: Vec<u8>, count: u32, total_bytes: u64, sha256: Option<[u8; 32]>) -> Args {
+    /// `block` is what is kept: strings that each end in a NUL, but for the last if it was cut.
+    pub fn new(block: Vec<u8>, count: u32, total_bytes: u64, sha256: Option<[u8; 32]>) -> Args {
         Args { block, count, total_bytes, sha256 }
     }
 

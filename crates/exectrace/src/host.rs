@@ -87,7 +87,9 @@ impl Facts {
             lockdown: fs::read_to_string(sys.join("kernel/security/lockdown")).ok().and_then(|line| active_mode(&line)),
             capabilities: capabilities(proc),
             memlock: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
-            cgroups: fs::read_to_string(proc.join("self/mountinfo")).map(|mounts| cgroup_mode(&mounts)).unwrap_or_default(),
+            cgroups: fs::read_to_string(proc.join("self/mountinfo"))
+                .map(|mounts| cgroup_mode(&mounts))
+                .unwrap_or_default(),
             initial_user_ns: fs::metadata(proc.join("self/ns/user"))
                 .ok()
                 .map(|file| std::os::unix::fs::MetadataExt::ino(&file) == INITIAL_USER_NS),
@@ -164,7 +166,11 @@ impl Facts {
             ok("capabilities", "BPF and PERFMON".to_owned())
         } else {
             let found = format!("without {}", missing.join(" and "));
-            fail("capabilities", found, "add BPF and PERFMON (Kubernetes: securityContext.capabilities.add; or be root)")
+            fail(
+                "capabilities",
+                found,
+                "add BPF and PERFMON (Kubernetes: securityContext.capabilities.add; or be root)",
+            )
         }
     }
 

@@ -110,10 +110,7 @@ struct Tail<'a> {
 impl<'a> Tail<'a> {
     fn take(&mut self, len: u32) -> Result<&'a [u8], DecodeError> {
         let end = self.offset.saturating_add(len as usize);
-        let part = self
-            .bytes
-            .get(self.offset..end)
-            .ok_or(DecodeError::Short { len: self.bytes.len(), needed: end })?;
+        let part = self.bytes.get(self.offset..end).ok_or(DecodeError::Short { len: self.bytes.len(), needed: end })?;
         self.offset = end;
         Ok(part)
     }

@@ -100,9 +100,11 @@ pub struct PidNamespace {
 impl PidNamespace {
     /// The namespace in which `pid` lives, as `/proc` below `proc` shows it.
     pub fn of_process(proc: &Path, pid: u32) -> Result<PidNamespace, ScopeError> {
-        let (held, number) = Procfs::new(proc)
-            .pid_namespace(pid)
-            .map_err(|source| ScopeError::Process { pid, proc: proc.to_owned(), source })?;
+        let (held, number) = Procfs::new(proc).pid_namespace(pid).map_err(|source| ScopeError::Process {
+            pid,
+            proc: proc.to_owned(),
+            source,
+        })?;
         Ok(PidNamespace { number, held: Some(held) })
     }
 
@@ -180,9 +182,11 @@ pub struct Tree {
 impl Tree {
     /// The tree below `root`, a pid as `/proc` below `proc` shows it.
     pub fn of_process(proc: &Path, root: u32) -> Result<Tree, ScopeError> {
-        Procfs::new(proc)
-            .pid_namespace(root)
-            .map_err(|source| ScopeError::Process { pid: root, proc: proc.to_owned(), source })?;
+        Procfs::new(proc).pid_namespace(root).map_err(|source| ScopeError::Process {
+            pid: root,
+            proc: proc.to_owned(),
+            source,
+        })?;
         Ok(Tree { root, proc: proc.to_owned() })
     }
 }

@@ -253,7 +253,8 @@ impl Tracer {
     fn open(settings: TracerBuilder) -> Result<Tracer, TracerError> {
         let procfs = Procfs::new(&settings.proc);
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
-        let boot = Enricher::boot_of(&boot_id).ok_or_else(|| TracerError::Unsupported(format!("boot id {boot_id:?}")))?;
+        let boot =
+            Enricher::boot_of(&boot_id).ok_or_else(|| TracerError::Unsupported(format!("boot id {boot_id:?}")))?;
         let log = LoadLog::capture();
         let mut skel = load(&settings, &log)?;
         if let Some(index) = &mut skel.maps.bss_data {
@@ -285,8 +286,11 @@ impl Tracer {
         let id = self.free_scope_id()?;
         let value = id.get().to_ne_bytes();
         let update = |map: &dyn MapCore, key: &[u8]| {
-            map.update(key, &value, MapFlags::ANY)
-                .map_err(|source| TracerError::Kernel { step: "adding a scope", source, log: String::new() })
+            map.update(key, &value, MapFlags::ANY).map_err(|source| TracerError::Kernel {
+                step: "adding a scope",
+                source,
+                log: String::new(),
+            })
         };
         match &scope {
             Scope::PidNamespace(namespace) => {
@@ -308,13 +312,13 @@ impl Tracer {
         self.scopes.insert(id, scope);
         let mut claimed = HashSet::new();
         loop {
-            let news: Vec<u32> =
-                procfs.descendants(root).into_iter().filter(|pid| !claimed.contains(pid)).collect();
+            let news: Vec<u32> = procfs.descendants(root).into_iter().filter(|pid| !claimed.contains(pid)).collect();
             if news.is_empty() {
                 return Ok(id);
             }
             for pid in news {
-                let claim = self.skel.maps.tree_claims.update(&pid.to_ne_bytes(), &id.get().to_ne_bytes(), MapFlags::ANY);
+                let claim =
+                    self.skel.maps.tree_claims.update(&pid.to_ne_bytes(), &id.get().to_ne_bytes(), MapFlags::ANY);
                 if claim.is_err() {
                     self.remove_scope(id);
                     let processes = claimed.len() + 1;
@@ -424,13 +428,18 @@ impl Tracer {
     /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node.
     pub fn skipped(&self) -> Result<u64, TracerError> {
         let links = &self.skel.links;
-        let program = if links.exec_backup.is_some() { &self.skel.progs.exec_backup } else { &self.skel.progs.exec_first };
+        let program =
+            if links.exec_backup.is_some() { &self.skel.progs.exec_backup } else { &self.skel.progs.exec_first };
         recursion_misses(program)
     }
 
+    fn epoll(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring lives as long as the borrow, and closes its epoll descriptor only when it goes.
+        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+    }
+
     fn wait(&self, timeout: Duration) -> Result<(), TracerError> {
-        // SAFETY: the ring outlives this call, and nobody closes its epoll descriptor.
-        let epoll = unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) };
+        let epoll = self.epoll();
         let timeout = Timespec::try_from(timeout).ok();
         match rustix::event::poll(&mut [PollFd::new(&epoll, PollFlags::IN)], timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -502,6 +511,13 @@ impl Tracer {
     }
 }
 
+/// Readable when the kernel wakes the reader, for programs that wait for other things too; see [`Tracer::poll`].
+impl AsFd for Tracer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll()
+    }
+}
+
 /// Between the ring's callback and the loop that hands out.
 #[derive(Default)]
 struct Inbox {
@@ -526,9 +542,7 @@ impl Inbox {
         let assembled = self.assembler.push(&record, self.round);
         let scope = ScopeId::new(head.scope);
         let lost = match scope {
-            Some(scope) => {
-                self.ledger.on_record((scope, head.hook.0, head.cpu), head.seq, assembled.piece_missing)
-            }
+            Some(scope) => self.ledger.on_record((scope, head.hook.0, head.cpu), head.seq, assembled.piece_missing),
             None => 0,
         };
         let mut execs = assembled.execs.into_iter().flatten().map(|exec| Arrival::Exec(Box::new(exec)));
@@ -554,9 +568,8 @@ fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
 fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<ExecSkel<'static>, TracerError> {
     // The skeleton borrows where its object lives; one pointer per tracer is what it costs not to borrow from ourselves.
     let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
-    let mut open = ExecSkelBuilder::default()
-        .open(place)
-        .map_err(|source| log.failure("opening the kernel program", source))?;
+    let mut open =
+        ExecSkelBuilder::default().open(place).map_err(|source| log.failure("opening the kernel program", source))?;
     configure(&mut open, settings).map_err(|source| log.failure("configuring the kernel program", source))?;
     open.load().map_err(|source| log.failure("loading the kernel program", source))
 }
@@ -604,7 +617,8 @@ fn attach(skel: &mut ExecSkel<'static>, backup: Backup, log: &LoadLog) -> Result
 }
 
 fn exclude(skel: &mut ExecSkel<'static>, settings: &TracerBuilder) -> Result<(), TracerError> {
-    let failed = |source| TracerError::Kernel { step: "telling the kernel what to exclude", source, log: String::new() };
+    let failed =
+        |source| TracerError::Kernel { step: "telling the kernel what to exclude", source, log: String::new() };
     for uid in &settings.exclude_uids {
         skel.maps.excluded_uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(failed)?;
     }
@@ -652,9 +666,8 @@ fn recursion_misses(program: &ProgramMut<'_>) -> Result<u64, TracerError> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).unwrap_or(u32::MAX);
     // SAFETY: the descriptor is open, info and len are valid for writes and len is info's size.
-    let status = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut len)
-    };
+    let status =
+        unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut len) };
     if status < 0 {
         let source = std::io::Error::from_raw_os_error(-status);
         return Err(TracerError::System { what: "reading how often the program was skipped", source });

@@ -1,0 +1,320 @@
+//! The command line: words -> [`Cli`]. Nothing here touches the system.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Log every program that runs in a workspace: once, truthfully, as one JSON line each.
+#[derive(Debug, Parser)]
+#[command(name = "exectrace", version, about, long_about = None, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failure, 2 usage, 3 tracing is not possible here (`exectrace check` says why), \
+    4 no handshake in time, 5 the log could not be written; run: the command's own, 125 not started, 126 not executable, 127 not found."
+)]
+pub(crate) struct Cli {
+    /// Format of exectrace's own messages on stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Json, env = "EXECTRACE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command and log it and all its descendants
+    Run(RunArgs),
+    /// Log what runs in a PID namespace, below a process, in a cgroup or on the whole node
+    Trace(TraceArgs),
+    /// Log a workspace from a container beside it
+    Sidecar(SidecarArgs),
+    /// Tell whether this host can trace, and what to do if not
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The command keeps its terminal, signals and exit status. Logging ends with the command: \
+    what it left running in the background is logged until then.\n\n\
+    Example: exectrace run --tree -- make -j4")]
+pub(crate) struct RunArgs {
+    /// Lines for people or for machines; auto: text where the log goes to a terminal
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Auto)]
+    pub(crate) output: OutputFormat,
+    /// Indent each line below the exec that led to it (text)
+    #[arg(long)]
+    pub(crate) tree: bool,
+    #[command(flatten)]
+    pub(crate) logging: LoggingArgs,
+    /// Command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Lines for people or for machines; auto: text where the log goes to a terminal
+    #[arg(short = 'f', long, value_enum, default_value_t = OutputFormat::Auto)]
+    pub(crate) format: OutputFormat,
+    /// Indent each line below the exec that led to it (text)
+    #[arg(long)]
+    pub(crate) tree: bool,
+    #[command(flatten)]
+    pub(crate) logging: LoggingArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TargetArgs {
+    /// A PID namespace and those below it, by number (readlink /proc/PID/ns/pid)
+    #[arg(long, value_name = "N")]
+    pub(crate) pid_ns: Option<u32>,
+    /// A process and all its descendants
+    #[arg(long, value_name = "P")]
+    pub(crate) pid: Option<u32>,
+    /// A cgroup v2 folder and those below it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Option<PathBuf>,
+    /// The whole node
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Without --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
+    curl -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\" http://127.0.0.1:56123\n\n\
+    Lines go to stdout as JSON.")]
+pub(crate) struct SidecarArgs {
+    /// Where to wait for the PID namespace's number
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:56123", env = "EXECTRACE_INIT_ADDRESS")]
+    pub(crate) init_address: SocketAddr,
+    /// How long to wait for it
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub(crate) startup_timeout: Duration,
+    /// Trace the PID namespace that this process itself is in, without waiting (shareProcessNamespace)
+    #[arg(long)]
+    pub(crate) use_local_pidns: bool,
+    /// A label for every line; repeatable, wins over --labels-dir
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// A folder of labels, one file each, as a downward-API volume makes it; read again when it changes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) labels_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) logging: LoggingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Format of the report
+    #[arg(short, long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(crate) output: CheckFormat,
+}
+
+/// What every command that logs has in common.
+#[derive(Debug, Args)]
+pub(crate) struct LoggingArgs {
+    /// Write the log to a file, at its end, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// How much of each event to write: the seven seed fields, the usual ones, or all
+    #[arg(long, value_enum, default_value_t = Fields::Standard)]
+    pub(crate) fields: Fields,
+    /// Argument bytes of an exec to write; the rest is told by count and hash [default: all]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) max_args_bytes: Option<u64>,
+    /// Argument bytes of an exec to read from the kernel; the rest is told by count [default: all, at most 6 MiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
+    pub(crate) read_args_bytes: Option<u32>,
+    /// Leave out, but count, the execs of this user (id as the node sees it); repeatable
+    #[arg(long, value_name = "UID")]
+    pub(crate) exclude_uid: Vec<u32>,
+    /// Leave out, but count, the execs of files whose path begins so; end with / for a folder; repeatable
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) exclude_path: Vec<PathBuf>,
+    /// Size of the kernel's ring buffer
+    #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes_u32)]
+    pub(crate) ring_size: u32,
+    /// Memory for events that wait for a slow output; what does not fit is counted and told
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes)]
+    pub(crate) queue_size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Fields {
+    /// The seven fields of the first version
+    Seed,
+    /// What most questions need
+    Standard,
+    /// Everything
+    Full,
+}
+
+fn parse_label(word: &str) -> Result<(String, String), String> {
+    match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_bytes(word: &str) -> Result<u64, String> {
+    parse_size::parse_size(word)
+        .map_err(|error| format!("{error}; a size is a number with an optional KiB, MiB or GiB"))
+}
+
+fn parse_bytes_u32(word: &str) -> Result<u32, String> {
+    u32::try_from(parse_bytes(word)?).map_err(|_| "at most 4 GiB".to_owned())
+}
+
+impl Cli {
+    /// Parses, or prints what clap has to say (help, version, error) and exits.
+    pub(crate) fn from_words(words: impl IntoIterator<Item = OsString>) -> Cli {
+        let words: Vec<OsString> = words.into_iter().collect();
+        Cli::try_parse_from(with_sidecar(words)).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Images and templates of the first version call `exectrace --init-address …`, or `exectrace run --init-address …`
+/// without a command: both mean the sidecar.
+fn with_sidecar(words: Vec<OsString>) -> Vec<OsString> {
+    let as_sidecar = |rest: &[OsString]| {
+        let mut sidecar = vec![words[0].clone(), OsString::from("sidecar")];
+        sidecar.extend_from_slice(rest);
+        sidecar
+    };
+    let Some(first) = words.get(1).and_then(|word| word.to_str()) else { return words };
+    let candidate = match first {
+        "run" => as_sidecar(&words[2..]),
+        _ if first.starts_with('-') && Cli::try_parse_from(&words).is_err() => as_sidecar(&words[1..]),
+        _ => return words,
+    };
+    let is_help = |error: &clap::Error| !error.use_stderr();
+    match Cli::try_parse_from(&candidate) {
+        Ok(_) => candidate,
+        Err(error)
+            if first != "run"
+                && !is_help(&error)
+                && Cli::try_parse_from(&words).is_err_and(|error| !is_help(&error)) =>
+        {
+            candidate
+        }
+        Err(_) => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        let words = std::iter::once("exectrace").chain(words.split_ascii_whitespace()).map(OsString::from).collect();
+        Cli::try_parse_from(with_sidecar(words))
+    }
+
+    fn sidecar(words: &str) -> SidecarArgs {
+        match parse(words).expect(words).command {
+            Command::Sidecar(args) => args,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_the_first_version_mean_the_sidecar() {
+        for prefix in ["", "run ", "sidecar "] {
+            let args =
+                sidecar(&format!("{prefix}--init-address 127.0.0.1:9 --startup-timeout 2m --label a=b --label c=d=e"));
+            assert_eq!(args.init_address.port(), 9);
+            assert_eq!(args.startup_timeout, Duration::from_secs(120));
+            assert_eq!(args.labels, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d=e".to_owned())]);
+        }
+        assert!(sidecar("run --use-local-pidns").use_local_pidns);
+        assert_eq!(sidecar("run").init_address.to_string(), "127.0.0.1:56123");
+    }
+
+    #[test]
+    fn run_with_a_command_runs_it() {
+        for words in ["run -- ls -l", "run ls -l", "run --tree -- sidecar --label a=b"] {
+            assert!(matches!(parse(words).expect(words).command, Command::Run(_)), "{words}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_not_the_sidecar_s() {
+        for words in ["--help", "--version", "-V"] {
+            assert!(!parse(words).expect_err(words).use_stderr(), "{words}");
+        }
+        let help = parse("run --help").expect_err("help").to_string();
+        assert!(help.contains("CMD"), "{help}");
+    }
+
+    #[test]
+    fn a_wrong_flag_of_the_first_version_is_told_as_the_sidecar_s() {
+        let error = parse("--init-address nowhere").expect_err("no address").to_string();
+        assert!(error.contains("--init-address"), "{error}");
+    }
+
+    #[test]
+    fn trace_needs_exactly_one_target() {
+        assert!(parse("trace").is_err());
+        assert!(parse("trace --all --pid 1").is_err());
+        assert!(parse("trace --pid-ns 4026532200 -f json").is_ok());
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for words in [
+            "sidecar --label novalue",
+            "sidecar --label =x",
+            "trace --all --ring-size much",
+            "trace --all --fields most",
+        ] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let Command::Trace(args) = parse("trace --all --ring-size 1MiB --max-args-bytes 0").expect("sizes").command
+        else {
+            panic!("no trace");
+        };
+        assert_eq!((args.logging.ring_size, args.logging.max_args_bytes), (1 << 20, Some(0)));
+    }
+}

@@ -1,0 +1,26 @@
+//! One file per subcommand: wiring only.
+
+pub(crate) mod check;
+pub(crate) mod generate;
+pub(crate) mod run;
+pub(crate) mod sidecar;
+pub(crate) mod trace;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::exit::{Exit, report};
+
+/// Where the kernel tells of processes.
+const PROC: &str = "/proc";
+
+fn proc() -> &'static Path {
+    Path::new(PROC)
+}
+
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => Exit::Ok.into(),
+        Err(error) => report(&error).into(),
+    }
+}

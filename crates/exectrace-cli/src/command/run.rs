@@ -1,0 +1,108 @@
+//! `exectrace run`: a command under our eyes, as if we were not there.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+
+use anyhow::Context;
+use exectrace::{Scope, Tree};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use super::proc;
+use crate::capabilities;
+use crate::cli::RunArgs;
+use crate::exit::{Exit, Failed, report};
+use crate::labels::LabelSource;
+use crate::pipeline::{self, Look, Pipeline};
+
+pub(crate) fn main(args: RunArgs) -> ExitCode {
+    match run(&args) {
+        Ok(status) => status_code(status),
+        Err(error) => match report(&error) {
+            exit @ (Exit::NotFound | Exit::CannotExecute) => exit.into(),
+            _ => Exit::RunFailed.into(),
+        },
+    }
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
+    let sink = pipeline::open_sink(&args.logging)?;
+    let mut tracer = pipeline::tracer(&args.logging).open()?;
+    // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
+    tracer.add_scope(Scope::Tree(Tree::of_process(proc(), std::process::id())?))?;
+    let mut child = spawn(&args.command)?;
+    let ended = pidfd_of(&child)?;
+    forward_signals(&child)?;
+    capabilities::drop_others()?;
+    let look = Look { format: args.output, tree: args.tree, fields: args.logging.fields };
+    let logged =
+        Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size).and_then(|mut pipeline| {
+            pipeline.read(&mut tracer, &[ended.as_fd()])?;
+            pipeline.stop(tracer)
+        });
+    // The command runs on, whatever became of the log, and its status is ours.
+    let status = child.wait().context("waiting for the command")?;
+    if let Err(error) = logged {
+        report(&error);
+    }
+    Ok(status)
+}
+
+fn spawn(words: &[OsString]) -> anyhow::Result<Child> {
+    let program = words.first().map(OsString::as_os_str).unwrap_or(OsStr::new(""));
+    let mut command = Command::new(program);
+    command.args(&words[1..]).arg0(program);
+    command.spawn().map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::CannotExecute };
+        Failed(exit, format!("cannot run {}: {error}", program.display())).into()
+    })
+}
+
+fn pidfd_of(child: &Child) -> anyhow::Result<OwnedFd> {
+    let pid = pid_of(child).context("the command has no pid")?;
+    pidfd_open(pid, PidfdFlags::empty()).context("watching the command")
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()).ok()?)
+}
+
+/// What is sent to us is meant for the command. What a terminal sends at a key press it sends to the command as well, so
+/// that is only survived.
+fn forward_signals(child: &Child) -> anyhow::Result<()> {
+    let Some(pid) = pid_of(child) else { return Ok(()) };
+    for signal in [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2] {
+        let Some(forwarded) = rustix::process::Signal::from_named_raw(signal) else { continue };
+        let forward = move || {
+            // The command may be gone already.
+            let _ = rustix::process::kill_process(pid, forwarded);
+        };
+        // SAFETY: kill(2) is async-signal-safe, and nothing else happens in the handler.
+        unsafe { signal_hook::low_level::register(signal, forward) }.context("handling a signal")?;
+    }
+    for signal in [SIGINT, SIGQUIT] {
+        // SAFETY: the handler does nothing.
+        unsafe { signal_hook::low_level::register(signal, || {}) }.context("handling a signal")?;
+    }
+    Ok(())
+}
+
+/// As a shell tells it: 128 and the signal for a command that a signal ended.
+fn status_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_told_as_a_shell_does() {
+        let code = |raw| format!("{:?}", status_code(ExitStatus::from_raw(raw)));
+        assert_eq!(code(7 << 8), format!("{:?}", ExitCode::from(7)));
+        assert_eq!(code(9), format!("{:?}", ExitCode::from(137)));
+    }
+}

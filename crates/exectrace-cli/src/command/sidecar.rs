@@ -1,0 +1,67 @@
+//! `exectrace sidecar`: the log of a workspace from a container beside it.
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use exectrace::{PidNamespace, Scope, ScopeError, Tracer};
+
+use super::{exit_code, proc};
+use crate::capabilities;
+use crate::cli::{OutputFormat, SidecarArgs};
+use crate::exit::{Exit, Failed};
+use crate::handshake::{Answer, wait_for_namespace};
+use crate::labels::LabelSource;
+use crate::pipeline::{self, Look, Pipeline};
+use crate::stop::StopSignal;
+
+pub(crate) fn main(args: SidecarArgs) -> ExitCode {
+    exit_code(sidecar(args))
+}
+
+fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
+    let stop = StopSignal::new()?;
+    let mut labels = LabelSource::fixed(args.labels.clone()).with_folder(args.labels_dir.clone());
+    labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
+    let sink = pipeline::open_sink(&args.logging)?;
+    let mut tracer = pipeline::tracer(&args.logging).open()?;
+    if !find_workspace(&args, &mut tracer, &stop)? {
+        return Ok(());
+    }
+    capabilities::drop_others()?;
+    let look = Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields };
+    let mut pipeline = Pipeline::start(sink, &look, labels, args.logging.queue_size)?;
+    pipeline.read(&mut tracer, &[stop.as_fd()])?;
+    pipeline.stop(tracer)
+}
+
+/// Adds the workspace's scope; false if somebody said stop before it was known.
+fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) -> anyhow::Result<bool> {
+    if args.use_local_pidns {
+        let namespace = PidNamespace::own(proc())?;
+        tracing::info!(pid_ns = namespace.number(), "tracing the PID namespace of this container");
+        tracer.add_scope(Scope::PidNamespace(namespace))?;
+        return Ok(true);
+    }
+    let listener = TcpListener::bind(args.init_address).with_context(|| {
+        Failed(Exit::Usage, format!("cannot listen at {} (--init-address chooses another)", args.init_address))
+    })?;
+    tracing::info!(address = %listener.local_addr()?, "waiting for the workspace's PID namespace");
+    let found = wait_for_namespace(&listener, args.startup_timeout, stop, |number| trace_number(tracer, number))?;
+    Ok(found.is_some())
+}
+
+fn trace_number(tracer: &mut Tracer, number: u32) -> anyhow::Result<Answer<()>> {
+    let namespace = match PidNamespace::by_number(proc(), number) {
+        Ok(namespace) => namespace,
+        Err(
+            why @ (ScopeError::NoNamespaceNumber(_) | ScopeError::NoSuchNamespace(_) | ScopeError::InitialNamespace(_)),
+        ) => return Ok(Answer::Refused(why.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let held = namespace.is_held();
+    tracer.add_scope(Scope::PidNamespace(namespace))?;
+    tracing::info!(pid_ns = number, held, "tracing the workspace's PID namespace");
+    Ok(Answer::Accepted(()))
+}

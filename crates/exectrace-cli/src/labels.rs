@@ -1,0 +1,214 @@
+//! Labels of a workspace: from the command line, and from a folder that may change.
+//!
+//! A downward-API volume holds one file for each item; its name is the label and its content the value. A file called
+//! `labels` may instead hold all labels of the pod, as `fieldPath: metadata.labels` writes them: `key="value"` lines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// No label of Kubernetes comes near; keeps a wrong folder from filling memory.
+const MAX_VALUE: u64 = 64 << 10;
+
+/// Where labels come from.
+pub(crate) struct LabelSource {
+    fixed: Labels,
+    folder: Option<PathBuf>,
+    seen: Fingerprint,
+    failing: bool,
+}
+
+/// Names, inodes, sizes and times of a folder's files.
+type Fingerprint = Vec<(PathBuf, u64, u64, Option<SystemTime>)>;
+
+impl LabelSource {
+    /// Labels that never change.
+    pub(crate) fn fixed(labels: impl IntoIterator<Item = (String, String)>) -> LabelSource {
+        LabelSource { fixed: labels.into_iter().collect(), folder: None, seen: Vec::new(), failing: false }
+    }
+
+    /// The same with those of a folder below them.
+    pub(crate) fn with_folder(self, folder: Option<PathBuf>) -> LabelSource {
+        LabelSource { folder, ..self }
+    }
+
+    /// The labels as they are now.
+    pub(crate) fn read(&mut self) -> anyhow::Result<Labels> {
+        let mut labels = Labels::new();
+        if let Some(folder) = &self.folder {
+            self.seen = fingerprint(folder)?;
+            labels = read_folder(folder)?;
+        }
+        labels.extend(self.fixed.clone());
+        Ok(labels)
+    }
+
+    /// The labels, if the folder has changed since they were read. A folder that cannot be read leaves the labels as they
+    /// were, and says so once.
+    pub(crate) fn changed(&mut self) -> Option<Labels> {
+        let folder = self.folder.as_ref()?;
+        let unchanged = fingerprint(folder).is_ok_and(|now| now == self.seen);
+        if unchanged && !self.failing {
+            return None;
+        }
+        match self.read() {
+            Ok(labels) => {
+                self.failing = false;
+                Some(labels)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!("the labels stay as they were: {error:#}");
+                }
+                None
+            }
+        }
+    }
+}
+
+fn fingerprint(folder: &Path) -> anyhow::Result<Fingerprint> {
+    let mut files = Vec::new();
+    for path in label_files(folder)? {
+        let meta = fs::metadata(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
+        files.push((path, meta.ino(), meta.len(), meta.modified().ok()));
+    }
+    Ok(files)
+}
+
+fn read_folder(folder: &Path) -> anyhow::Result<Labels> {
+    let mut labels = Labels::new();
+    for path in label_files(folder)? {
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let Some(name) = name else { bail!("the label {} has a name that is not UTF-8", path.display()) };
+        let meta = fs::metadata(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
+        if meta.is_dir() {
+            continue;
+        }
+        if meta.len() > MAX_VALUE {
+            bail!("the label {} has {} bytes; at most {MAX_VALUE} make a label", path.display(), meta.len());
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
+        match name.as_str() {
+            "labels" => labels.extend(parse_lines(&text).with_context(|| format!("in {}", path.display()))?),
+            _ => {
+                labels.insert(name, text.strip_suffix('\n').unwrap_or(&text).to_owned());
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// Files that are labels, in order: a downward-API volume keeps its own links in names that begin with two dots.
+fn label_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the labels in {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read the labels in {}", folder.display()))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// `key="value"` lines; the value is quoted as Go's %q does, which for the characters of a label is as JSON.
+fn parse_lines(text: &str) -> anyhow::Result<Labels> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(number, line)| {
+            let parsed = line.split_once('=').and_then(|(key, value)| Some((key, serde_json::from_str(value).ok()?)));
+            let (key, value) = parsed.with_context(|| format!("line {} is not key=\"value\": {line}", number + 1))?;
+            Ok((key.to_owned(), value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// A folder as the kubelet makes it: files are links through `..data`, which is swapped at once.
+    fn volume(folder: &Path, version: &str, files: &[(&str, &str)]) {
+        let data = folder.join(version);
+        fs::create_dir(&data).expect("a folder");
+        for (name, content) in files {
+            fs::write(data.join(name), content).expect("a file");
+            let _ = symlink(Path::new("..data").join(name), folder.join(name));
+        }
+        symlink(version, folder.join("..data_tmp")).expect("a link");
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("the swap");
+    }
+
+    fn source(folder: &Path) -> LabelSource {
+        LabelSource::fixed([("a".to_owned(), "fixed".to_owned())]).with_folder(Some(folder.to_owned()))
+    }
+
+    #[test]
+    fn each_file_is_a_label_and_the_command_line_wins() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("username", "jessie"), ("workspace_name", "main\n"), ("a", "b")]);
+        let read = source(folder.path()).read().expect("labels");
+        assert_eq!(read, labels(&[("a", "fixed"), ("username", "jessie"), ("workspace_name", "main")]));
+    }
+
+    #[test]
+    fn a_file_called_labels_holds_lines() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("labels", "com.coder.user.username=\"zac\"\nnote=\"a\\\"b\"\n")]);
+        let read = source(folder.path()).read().expect("labels");
+        assert_eq!(read, labels(&[("a", "fixed"), ("com.coder.user.username", "zac"), ("note", "a\"b")]));
+    }
+
+    #[test]
+    fn a_change_is_seen_and_only_a_change() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("username", "jessie")]);
+        let mut source = source(folder.path());
+        source.read().expect("labels");
+        assert_eq!(source.changed(), None);
+        volume(folder.path(), "..2", &[("username", "someone-else")]);
+        assert_eq!(source.changed(), Some(labels(&[("a", "fixed"), ("username", "someone-else")])));
+        assert_eq!(source.changed(), None);
+    }
+
+    #[test]
+    fn a_folder_that_breaks_keeps_the_labels_and_recovers() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("labels", "k=\"v\"\n")]);
+        let mut source = source(folder.path());
+        source.read().expect("labels");
+        volume(folder.path(), "..2", &[("labels", "no label at all\n")]);
+        assert_eq!(source.changed(), None);
+        volume(folder.path(), "..3", &[("labels", "k=\"w\"\n")]);
+        assert_eq!(source.changed(), Some(labels(&[("a", "fixed"), ("k", "w")])));
+    }
+
+    #[test]
+    fn what_is_no_label_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("labels", "ok=\"v\"\nbroken\n")]);
+        let error = format!("{:#}", source(folder.path()).read().expect_err("a broken line"));
+        assert!(error.contains("line 2") && error.contains("broken"), "{error}");
+        let error = format!("{:#}", source(Path::new("/nonexistent")).read().expect_err("no folder"));
+        assert!(error.contains("/nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn without_a_folder_nothing_changes() {
+        assert_eq!(LabelSource::fixed([]).changed(), None);
+    }
+}

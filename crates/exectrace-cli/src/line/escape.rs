@@ -1,0 +1,138 @@
+//! Bytes -> JSON strings and back: lossless, always valid JSON, ASCII only.
+//!
+//! An argument is any bytes but NUL; a JSON string is Unicode. Text that is valid UTF-8 stays the text that it is. A byte
+//! that is not becomes U+FFFD, the replacement character, and the byte's two hexadecimal digits; a U+FFFD that was there
+//! is treated as three such bytes, so that each U+FFFD in the output is followed by two digits and reading it back is
+//! unambiguous. Then everything but printable ASCII is written as `\uXXXX`.
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::{Serialize, Serializer};
+
+const MARK: char = char::REPLACEMENT_CHARACTER;
+
+/// Bytes that serialize as a string.
+pub(super) struct Text<'a>(pub(super) &'a [u8]);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&to_text(self.0))
+    }
+}
+
+fn to_text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(MARK) => Cow::Borrowed(text),
+        _ => Cow::Owned(mark_bytes(bytes)),
+    }
+}
+
+fn mark_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if char == MARK {
+                mark(&mut text, MARK.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                text.push(char);
+            }
+        }
+        mark(&mut text, chunk.invalid());
+    }
+    text
+}
+
+fn mark(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push(MARK);
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+    }
+}
+
+/// Writes JSON without white space and without any byte outside of printable ASCII.
+pub(super) struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let is_plain = |byte: &u8| (0x20..0x7f).contains(byte);
+        if fragment.as_bytes().iter().all(is_plain) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for char in fragment.chars() {
+            if char.is_ascii() && char != '\x7f' {
+                writer.write_all(char.encode_utf8(&mut [0; 4]).as_bytes())?;
+            } else {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The way back, as `docs/events.md` tells it.
+    pub(in crate::line) fn to_bytes(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut chars = text.chars();
+        while let Some(char) = chars.next() {
+            if char == MARK {
+                let hex: String = chars.by_ref().take(2).collect();
+                bytes.push(u8::from_str_radix(&hex, 16).expect("two digits follow U+FFFD"));
+            } else {
+                bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn json(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        Text(bytes).serialize(&mut serde_json::Serializer::with_formatter(&mut out, Ascii)).expect("a Vec takes all");
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn what_is_text_stays_text() {
+        assert_eq!(json(b"date +%s \\ \"x\""), r#""date +%s \\ \"x\"""#);
+        assert_eq!(json("fünf".as_bytes()), r#""f\u00fcnf""#);
+        assert_eq!(json("🦀".as_bytes()), r#""\ud83e\udd80""#);
+    }
+
+    #[test]
+    fn what_could_move_a_terminal_or_a_reader_is_escaped() {
+        assert_eq!(json(b"\x1b[2J\n\x7f"), r#""\u001b[2J\n\u007f""#);
+        assert_eq!(json("a\u{202e}b".as_bytes()), r#""a\u202eb""#);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_marked() {
+        assert_eq!(json(b"\xff\xfe"), r#""\ufffdff\ufffdfe""#);
+        assert_eq!(json("\u{fffd}".as_bytes()), r#""\ufffdef\ufffdbf\ufffdbd""#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let json = json(&bytes);
+            prop_assert!(json.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+            let text: String = serde_json::from_str(&json).expect("valid JSON");
+            prop_assert_eq!(to_bytes(&text), bytes);
+        }
+
+        #[test]
+        fn any_text_with_marks_comes_back(text in "[\u{fffd}0-9a-f\u{e9}]{0,12}") {
+            let read: String = serde_json::from_str(&json(text.as_bytes())).expect("valid JSON");
+            prop_assert_eq!(to_bytes(&read), text.as_bytes());
+        }
+    }
+}

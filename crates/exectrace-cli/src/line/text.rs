@@ -1,0 +1,164 @@
+//! Lines for people: time, pid, user and command line, on a terminal in colour.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use anstyle::{AnsiColor, Style};
+use exectrace::{Event, ExecId};
+
+use super::{Entry, Lost, cmdline};
+
+const DIM: Style = Style::new().dimmed();
+const NUMBER: Style = AnsiColor::Cyan.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Writes lines for people.
+pub(crate) struct TextEncoder {
+    colour: bool,
+    depths: Option<Depths>,
+}
+
+impl TextEncoder {
+    /// `tree` indents each line below the exec that led to it.
+    pub(crate) fn new(colour: bool, tree: bool) -> TextEncoder {
+        TextEncoder { colour, depths: tree.then(Depths::default) }
+    }
+
+    /// Appends one line with its line break. `now` is the time of what has no time of its own.
+    pub(crate) fn encode(&mut self, entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
+        let line = match entry {
+            Entry::Exec(event) => self.exec(event),
+            Entry::Lost(lost) => self.lost(lost, now),
+        };
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+
+    fn exec(&mut self, event: &Event) -> String {
+        let indent = self.depths.as_mut().map_or(0, |depths| depths.of(event)) * 2;
+        let mut line = format!(
+            "{} {} {} {:indent$}{}",
+            self.styled(DIM, &time(event.time)),
+            self.styled(NUMBER, &format!("{:>7}", event.pid)),
+            self.styled(DIM, &format!("{:>5}", event.uid)),
+            "",
+            printable(&cmdline(event)),
+        );
+        if event.truncated() {
+            let missing = event.argv.total_bytes - event.argv.kept_bytes();
+            line.push_str(&self.styled(BAD, &format!(" … {missing} more bytes")));
+        }
+        if !event.partial.is_empty() {
+            let names: Vec<_> = event.partial.names().collect();
+            line.push_str(&self.styled(DIM, &format!(" [{}]", names.join(" "))));
+        }
+        line
+    }
+
+    fn lost(&self, lost: &Lost, now: SystemTime) -> String {
+        let text = format!("{} execs lost: {}", lost.count, lost.reason);
+        format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, &text))
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// How deep each exec lies below the first that is known of its line.
+#[derive(Default)]
+struct Depths {
+    known: HashMap<ExecId, usize>,
+}
+
+impl Depths {
+    /// Beyond this many execs the oldest tree is forgotten, and later ones begin at the margin again.
+    const MAX: usize = 65_536;
+    const DEEPEST: usize = 24;
+
+    fn of(&mut self, event: &Event) -> usize {
+        if self.known.len() >= Self::MAX {
+            self.known.clear();
+        }
+        let above = event.parent_id.and_then(|parent| self.known.get(&parent));
+        let depth = above.map_or(0, |depth| (depth + 1).min(Self::DEEPEST));
+        self.known.insert(event.id, depth);
+        depth
+    }
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Text that cannot move a cursor, hide itself or break the line: what is no visible character is shown by its number.
+fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if char.is_control() || is_format(char) {
+                text.extend(char.escape_default());
+            } else {
+                text.push(char);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Characters that change how others look, as the bidirectional controls do.
+fn is_format(char: char) -> bool {
+    matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::samples;
+
+    fn lines(encoder: &mut TextEncoder, entries: &[Entry]) -> String {
+        let mut out = Vec::new();
+        for entry in entries {
+            encoder.encode(entry, SystemTime::UNIX_EPOCH, &mut out);
+        }
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_line_tells_time_pid_user_and_command() {
+        let entry = Entry::Exec(Box::new(samples::uname()));
+        let line = lines(&mut TextEncoder::new(false, false), &[entry]);
+        assert_eq!(line, "2022-02-28T20:29:38.038Z  920684 101000 uname -a\n");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_that_could_steer_it() {
+        assert_eq!(printable(b"a\x1b[2J\n\x7f\xff\t"), "a\\u{1b}[2J\\n\\u{7f}\\xff\\t");
+        assert_eq!(printable("gpj.\u{202e}txt ü".as_bytes()), "gpj.\\u{202e}txt ü");
+    }
+
+    #[test]
+    fn a_tree_indents_below_the_exec_that_led_there() {
+        let parent = samples::uname();
+        let mut child = samples::uname();
+        child.parent_id = Some(parent.id);
+        child.id.exec += 1;
+        let entries = [Entry::Exec(Box::new(parent)), Entry::Exec(Box::new(child))];
+        let out = lines(&mut TextEncoder::new(false, true), &entries);
+        let columns: Vec<_> = out.lines().map(|line| line.find("uname").expect("the command")).collect();
+        assert_eq!(columns[1], columns[0] + 2);
+    }
+
+    #[test]
+    fn colour_only_where_asked() {
+        let lost = [Entry::Lost(Lost { scope: None, reason: "ring_full", count: 3 })];
+        assert_eq!(
+            lines(&mut TextEncoder::new(false, false), &lost),
+            "1970-01-01T00:00:00.000Z 3 execs lost: ring_full\n"
+        );
+        assert!(lines(&mut TextEncoder::new(true, false), &lost).contains("\x1b[31m"));
+    }
+}

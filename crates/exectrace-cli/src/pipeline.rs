@@ -1,0 +1,259 @@
+//! The way of an event through the program: this thread reads the tracer, a second one encodes and writes.
+//!
+//! Between them is the queue, so that an output that stalls holds up nothing in the kernel. Whatever is lost on the way
+//! is counted where it is lost and written at its place in the log.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use exectrace::{Item, Tracer, TracerBuilder};
+
+use crate::cli::{Fields, LoggingArgs, OutputFormat};
+use crate::exit::{Exit, Failed};
+use crate::labels::LabelSource;
+use crate::line::json::JsonEncoder;
+use crate::line::text::TextEncoder;
+use crate::line::{Entry, Lost};
+use crate::queue::{QueueIn, QueueOut, Taken, queue};
+use crate::sink::{Sink, Stopped};
+use crate::stop::wait_any;
+
+/// How late an event can be when there are few.
+const LATENESS: Duration = Duration::from_millis(100);
+/// What is left of the second that a stop may take, after the tracer has drained.
+const DRAIN: Duration = Duration::from_millis(700);
+/// Bytes of lines that are written at a time.
+const BATCH: usize = 64 << 10;
+/// How often the labels' folder is looked at.
+const LABELS_EVERY: Duration = Duration::from_secs(1);
+
+/// A tracer with the settings of the command line.
+pub(crate) fn tracer(args: &LoggingArgs) -> TracerBuilder {
+    let mut builder = Tracer::builder().ring_bytes(args.ring_size);
+    if let Some(bytes) = args.max_args_bytes {
+        builder = builder.max_args_bytes(bytes);
+    }
+    if let Some(bytes) = args.read_args_bytes {
+        builder = builder.read_args_bytes(bytes);
+    }
+    builder = args.exclude_uid.iter().fold(builder, |builder, uid| builder.exclude_uid(*uid));
+    args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix))
+}
+
+/// What the log looks like.
+pub(crate) struct Look {
+    pub(crate) format: OutputFormat,
+    pub(crate) tree: bool,
+    pub(crate) fields: Fields,
+}
+
+/// An open log and the thread that writes it.
+pub(crate) struct Pipeline {
+    queue: QueueIn,
+    writer: JoinHandle<()>,
+    done: mpsc::Receiver<Written>,
+}
+
+/// What the writer has to say at its end.
+struct Written {
+    lost: u64,
+    broken: Option<std::io::Error>,
+}
+
+/// Opens what the log goes to; the rest of [`Pipeline::start`] cannot fail for the user's reasons.
+pub(crate) fn open_sink(args: &LoggingArgs) -> anyhow::Result<Sink> {
+    match &args.log {
+        Some(path) => Sink::file(path),
+        None => Sink::stdout(),
+    }
+}
+
+impl Pipeline {
+    pub(crate) fn start(
+        sink: Sink,
+        look: &Look,
+        mut labels: LabelSource,
+        queue_bytes: u64,
+    ) -> anyhow::Result<Pipeline> {
+        let encoder = encoder(&sink, look, &mut labels)?;
+        let (queue, receiver) = queue(queue_bytes);
+        let (tell, done) = mpsc::channel();
+        let writer = Writer { sink, encoder, labels, next_labels: Instant::now() + LABELS_EVERY, lost: 0 };
+        let writer = thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                // Nobody listens any more after a stop that took too long.
+                let _ = tell.send(writer.run(&receiver));
+            })
+            .context("starting the writer's thread")?;
+        Ok(Pipeline { queue, writer, done })
+    }
+
+    /// Reads the tracer until one of `until` is readable.
+    pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+        loop {
+            let mut fds = until.to_vec();
+            let ended = {
+                fds.push(tracer.as_fd());
+                wait_any(&fds, LATENESS);
+                wait_any(until, Duration::ZERO)
+            };
+            tracer.poll(Duration::ZERO, |item| self.queue.push(entry(item))).context("reading the kernel's records")?;
+            if ended || self.writer.is_finished() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Detaches the tracer, writes what is left and tells what could not be written. Takes a second at most.
+    pub(crate) fn stop(self, tracer: Tracer) -> anyhow::Result<()> {
+        let Pipeline { mut queue, done, .. } = self;
+        let deadline = Instant::now() + DRAIN;
+        let drained = tracer.stop(|item| queue.push(entry(item)));
+        let untold = queue.close(DRAIN / 2);
+        let written = done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        drained.context("reading the kernel's last records")?;
+        match written {
+            Ok(Written { broken: Some(error), .. }) => {
+                Err(error).context(Failed(Exit::Output, "the log could not be written".to_owned()))
+            }
+            Ok(Written { lost, .. }) if lost + untold > 0 => {
+                Err(Failed(Exit::Output, format!("{} execs are missing from the end of the log", lost + untold)).into())
+            }
+            Ok(_) => Ok(()),
+            Err(_) => {
+                Err(Failed(Exit::Output, "the output takes nothing: what was waiting for it is lost".to_owned()).into())
+            }
+        }
+    }
+}
+
+fn entry(item: Item) -> Entry {
+    match item {
+        Item::Exec(event) => Entry::Exec(event),
+        Item::Lost(loss) => Entry::Lost(Lost { scope: loss.scope, reason: loss.reason.name(), count: loss.count }),
+    }
+}
+
+enum Encoder {
+    Json(JsonEncoder),
+    Text(TextEncoder),
+}
+
+fn encoder(sink: &Sink, look: &Look, labels: &mut LabelSource) -> anyhow::Result<Encoder> {
+    let terminal = sink.is_terminal();
+    let text = match look.format {
+        OutputFormat::Text => true,
+        OutputFormat::Json => false,
+        OutputFormat::Auto => terminal,
+    };
+    if text {
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        return Ok(Encoder::Text(TextEncoder::new(colour, look.tree)));
+    }
+    let mut encoder = JsonEncoder::new(look.fields);
+    encoder.set_labels(&labels.read()?);
+    Ok(Encoder::Json(encoder))
+}
+
+struct Writer {
+    sink: Sink,
+    encoder: Encoder,
+    labels: LabelSource,
+    next_labels: Instant,
+    /// Execs that were encoded and not written.
+    lost: u64,
+}
+
+/// Reason of a loss at the output, as the log has it.
+const WRITE_FAILED: &str = "write_failed";
+
+impl Writer {
+    fn run(mut self, queue: &QueueOut) -> Written {
+        let mut batch = Batch::default();
+        loop {
+            match queue.wait(LABELS_EVERY) {
+                Taken::Entry(entry) => self.encode(&entry, &mut batch),
+                Taken::Nothing => {}
+                Taken::End => return Written { lost: self.lost, broken: None },
+            }
+            while batch.bytes.len() < BATCH {
+                match queue.take() {
+                    Some(entry) => self.encode(&entry, &mut batch),
+                    None => break,
+                }
+            }
+            if let Err(error) = self.write(&mut batch) {
+                return Written { lost: self.lost, broken: Some(error) };
+            }
+            self.refresh_labels();
+        }
+    }
+
+    fn encode(&mut self, entry: &Entry, batch: &mut Batch) {
+        if self.lost > 0 {
+            let lost = Lost { scope: None, reason: WRITE_FAILED, count: std::mem::take(&mut self.lost) };
+            self.encode_line(&Entry::Lost(lost), batch);
+        }
+        self.encode_line(entry, batch);
+    }
+
+    fn encode_line(&mut self, entry: &Entry, batch: &mut Batch) {
+        let now = SystemTime::now();
+        match &mut self.encoder {
+            Encoder::Json(encoder) => encoder.encode(entry, now, &mut batch.bytes),
+            Encoder::Text(encoder) => encoder.encode(entry, now, &mut batch.bytes),
+        }
+        let execs = match entry {
+            Entry::Exec(_) => 1,
+            Entry::Lost(lost) => lost.count,
+        };
+        batch.lines.push((batch.bytes.len(), execs));
+    }
+
+    /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
+    fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
+        let result = self.sink.write_lines(&batch.bytes);
+        let result = result.or_else(|Stopped { whole_bytes, error }| {
+            let missing = batch.lines.iter().filter(|(end, _)| *end > whole_bytes);
+            self.lost += missing.map(|(_, execs)| execs).sum::<u64>();
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                return Err(error);
+            }
+            tracing::error!(lost = self.lost, "the log could not be written: {error}");
+            Ok(())
+        });
+        batch.clear();
+        result
+    }
+
+    fn refresh_labels(&mut self) {
+        if Instant::now() < self.next_labels {
+            return;
+        }
+        self.next_labels = Instant::now() + LABELS_EVERY;
+        if let (Encoder::Json(encoder), Some(labels)) = (&mut self.encoder, self.labels.changed()) {
+            tracing::info!("the labels have changed");
+            encoder.set_labels(&labels);
+        }
+    }
+}
+
+/// Encoded lines: where each ends, and how many execs it tells of.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<(usize, u64)>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        // One exec of 2 MiB must not be remembered by its room for ever.
+        self.bytes.shrink_to(2 * BATCH);
+        self.lines.clear();
+    }
+}

@@ -1,0 +1,136 @@
+//! Where lines go: stdout or a file. Knows how many lines of a batch were taken, whatever happens on the way.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::Context;
+use rustix::event::{PollFd, PollFlags};
+
+use crate::exit::{Exit, Failed};
+
+/// An open output.
+pub(crate) struct Sink {
+    file: File,
+    /// The last write ended within a line.
+    torn: bool,
+}
+
+impl Sink {
+    /// Stdout, by a descriptor of our own.
+    pub(crate) fn stdout() -> anyhow::Result<Sink> {
+        let file = rustix::io::dup(rustix::stdio::stdout())
+            .context(Failed(Exit::Output, "stdout is closed (use --log FILE)".to_owned()))?;
+        Ok(Sink { file: File::from(file), torn: false })
+    }
+
+    /// A file, which is made if missing and added to at its end.
+    pub(crate) fn file(path: &Path) -> anyhow::Result<Sink> {
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| Failed(Exit::Output, format!("cannot write the log to {}", path.display())))?;
+        Ok(Sink { file, torn: false })
+    }
+
+    /// Whether people look at it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        rustix::termios::isatty(&self.file)
+    }
+
+    /// Writes lines. On an error, what stands before the last line break that was taken is written for good; returns how
+    /// many bytes that are.
+    pub(crate) fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
+        if std::mem::take(&mut self.torn) {
+            // Ends the line that was cut, so that only it is broken and not the next one too.
+            if let Err(error) = self.write_all(b"\n") {
+                self.torn = true;
+                return Err(Stopped { whole_bytes: 0, error: error.1 });
+            }
+        }
+        self.write_all(lines).map_err(|(written, error)| {
+            let whole_bytes = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.torn = whole_bytes < written;
+            Stopped { whole_bytes, error }
+        })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(),
+                Err(error) => return Err((written, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Stdout may be non-blocking, because whoever shares it made it so.
+    fn wait_for_room(&self) {
+        let fd = self.file.as_fd();
+        // An error shows again at the next write, which tells it.
+        let _ = rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
+    }
+}
+
+/// A write that ended early.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    /// Bytes of whole lines that were written.
+    pub(crate) whole_bytes: usize,
+    /// Why it ended.
+    pub(crate) error: io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_added_to() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log");
+        for line in [b"one\n", b"two\n"] {
+            Sink::file(&path).expect("a file").write_lines(line).expect("room");
+        }
+        assert_eq!(std::fs::read(&path).expect("the file"), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let error = Sink::file(Path::new("/nonexistent/log")).err().expect("an error");
+        assert!(format!("{error:#}").contains("/nonexistent/log"));
+    }
+
+    /// A full pipe that does not block takes part of the lines; the reader then finds whole lines and one that is cut.
+    #[test]
+    fn a_write_that_ends_early_tells_the_whole_lines() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let mut sink = Sink { file: File::from(writer), torn: false };
+        let lines = b"0123456789abcde\n".repeat(5_000);
+        let reader = std::thread::spawn(move || {
+            let mut taken = vec![0; 40_000];
+            File::from(reader).read_exact(&mut taken).expect("as much as was written");
+            taken.len()
+        });
+        let stopped = sink.write_lines(&lines.repeat(4)).expect_err("the reader went away");
+        assert_eq!(stopped.error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(stopped.whole_bytes % 16, 0);
+        assert!(stopped.whole_bytes >= reader.join().expect("the reader ends") / 16 * 16 - 16);
+    }
+
+    #[test]
+    fn a_full_device_is_an_error_and_not_silence() {
+        let file = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let stopped = Sink { file, torn: false }.write_lines(b"line\n").expect_err("no room");
+        assert_eq!((stopped.whole_bytes, stopped.error.kind()), (0, io::ErrorKind::StorageFull));
+    }
+}
