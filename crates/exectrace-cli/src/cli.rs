@@ -93,11 +93,11 @@ pub(crate) struct TargetArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Without --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
-    curl -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\" http://127.0.0.1:56123\n\n\
+    curl -H Content-Type:text/plain -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\" http://127.0.0.1:56123\n\n\
     Lines go to stdout as JSON.")]
 pub(crate) struct SidecarArgs {
     /// Where to wait for the PID namespace's number
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:56123", env = "EXECTRACE_INIT_ADDRESS")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:56123", value_parser = parse_address)]
     pub(crate) init_address: SocketAddr,
     /// How long to wait for it
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
@@ -178,6 +178,16 @@ pub(crate) enum Fields {
     Standard,
     /// Everything
     Full,
+}
+
+/// `IP:PORT`, and the two short forms that need no name server: `localhost:PORT` and `:PORT`, which is every address.
+fn parse_address(word: &str) -> Result<SocketAddr, String> {
+    let ip = match word.rsplit_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        _ => word.to_owned(),
+    };
+    ip.parse().map_err(|_| "an address is IP:PORT".to_owned())
 }
 
 fn parse_label(word: &str) -> Result<(String, String), String> {
@@ -266,6 +276,16 @@ mod tests {
         }
         assert!(sidecar("run --use-local-pidns").use_local_pidns);
         assert_eq!(sidecar("run").init_address.to_string(), "127.0.0.1:56123");
+    }
+
+    #[test]
+    fn an_address_needs_no_name_server() {
+        for (word, address) in
+            [("localhost:9", "127.0.0.1:9"), (":9", "0.0.0.0:9"), ("[::1]:9", "[::1]:9"), ("0.0.0.0:9", "0.0.0.0:9")]
+        {
+            assert_eq!(sidecar(&format!("--init-address {word}")).init_address.to_string(), address);
+        }
+        assert!(parse("sidecar --init-address example.com:9").is_err());
     }
 
     #[test]

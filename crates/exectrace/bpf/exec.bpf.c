@@ -298,13 +298,14 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 	stats = stats_of(place.scope, hook);
 	if (!stats)
 		return 0;
+	stats->cpu = bpf_get_smp_processor_id();
 	process = enlist(task);
 	if (process) {
 		if (settings.backup && process->seen_exec == (__u32)task->self_exec_id)
 			return 0;
 		process->seen_exec = task->self_exec_id;
 	} else {
-		stats->process_table_full++;
+		__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
 	stats->seen++;
 	uid = task->cred->uid.val;
@@ -372,8 +373,9 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	copy.tree = row->tree;
 	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY) && row->tree) {
 		stats = stats_of(row->tree, HOOK_EXEC);
+		/* An exec's program may have been interrupted here while it counted. */
 		if (stats)
-			stats->process_table_full++;
+			__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
 	return 0;
 }

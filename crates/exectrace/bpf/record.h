@@ -130,6 +130,7 @@ struct exec_record {
 /* What happened to the execs of one scope at one hook on one CPU:
  * seen = sent + excluded_uid + excluded_path + lost_ring_full. */
 struct scope_stats {
+	__u64 cpu; /* that these are of */
 	__u64 seq; /* records made, sent or lost */
 	__u64 seen;
 	__u64 sent;

@@ -11,6 +11,17 @@ pub(crate) struct Procfs {
     root: PathBuf,
 }
 
+/// How a search for a namespace ended.
+#[derive(Debug)]
+pub(crate) enum Search {
+    /// A hold on it.
+    Found(File),
+    /// No visible process lives in it.
+    NotHere,
+    /// Some processes do not let themselves be looked at (that takes their user's identity or CAP_SYS_PTRACE).
+    Unclear,
+}
+
 impl Procfs {
     pub(crate) fn new(root: &Path) -> Procfs {
         Procfs { root: root.to_owned() }
@@ -36,12 +47,22 @@ impl Procfs {
         Ok((file, number))
     }
 
-    /// Some process's hold on the PID namespace with this number, if any process that is visible lives in it.
-    pub(crate) fn find_pid_namespace(&self, number: u32) -> Option<File> {
-        self.pids().find_map(|pid| match self.pid_namespace(pid) {
-            Ok((file, found)) if found == number => Some(file),
-            _ => None,
-        })
+    /// Looks for a process that lives in the PID namespace with this number.
+    pub(crate) fn find_pid_namespace(&self, number: u32) -> Search {
+        let mut result = Search::NotHere;
+        for pid in self.pids() {
+            match self.pid_namespace(pid) {
+                Ok((file, found)) if found == number => return Search::Found(file),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => result = Search::Unclear,
+                _ => {}
+            }
+        }
+        result
+    }
+
+    /// Whether there is such a process.
+    pub(crate) fn process_exists(&self, pid: u32) -> io::Result<()> {
+        fs::metadata(self.root.join(pid.to_string()).join("stat")).map(drop)
     }
 
     /// Descendants of a process that live now, itself first.

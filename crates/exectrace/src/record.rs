@@ -9,6 +9,7 @@ use crate::skel::types::{exec_record, hook, record_head, record_kind, record_ver
 
 /// One record of the ring buffer, borrowed from it.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a record lives for one call; a box would cost each exec an allocation")]
 pub(crate) enum Record<'a> {
     Exec(ExecRecord<'a>),
     Args(ArgsRecord<'a>),

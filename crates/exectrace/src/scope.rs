@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup;
-use crate::procfs::Procfs;
+use crate::procfs::{Procfs, Search};
 
 /// Number of a scope; every event carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,8 +120,8 @@ impl PidNamespace {
 
     /// The namespace with this number.
     ///
-    /// Where the caller lives in the initial PID namespace it sees every process, so the namespace is found and held,
-    /// or refused. Elsewhere it may be out of sight; then [`Self::is_held`] is false, and the number may come to mean
+    /// Where the caller lives in the initial PID namespace and may look at every process, the namespace is found and
+    /// held, or refused. Elsewhere it may be out of sight; then [`Self::is_held`] is false, and the number may come to mean
     /// another namespace once this one is gone.
     pub fn by_number(proc: &Path, number: u32) -> Result<PidNamespace, ScopeError> {
         if number == INITIAL_PID_NS {
@@ -131,11 +131,12 @@ impl PidNamespace {
             return Err(ScopeError::NoNamespaceNumber(number));
         }
         let procfs = Procfs::new(proc);
-        if let Some(held) = procfs.find_pid_namespace(number) {
-            return Ok(PidNamespace { number, held: Some(held) });
+        let sees_all = || procfs.own_pid_namespace().is_ok_and(|(_, own)| own == INITIAL_PID_NS);
+        match procfs.find_pid_namespace(number) {
+            Search::Found(held) => Ok(PidNamespace { number, held: Some(held) }),
+            Search::NotHere if sees_all() => Err(ScopeError::NoSuchNamespace(number)),
+            Search::NotHere | Search::Unclear => Ok(PidNamespace { number, held: None }),
         }
-        let sees_all = procfs.own_pid_namespace().is_ok_and(|(_, own)| own == INITIAL_PID_NS);
-        if sees_all { Err(ScopeError::NoSuchNamespace(number)) } else { Ok(PidNamespace { number, held: None }) }
     }
 
     /// The number, as in `readlink /proc/PID/ns/pid`.
@@ -182,7 +183,7 @@ pub struct Tree {
 impl Tree {
     /// The tree below `root`, a pid as `/proc` below `proc` shows it.
     pub fn of_process(proc: &Path, root: u32) -> Result<Tree, ScopeError> {
-        Procfs::new(proc).pid_namespace(root).map_err(|source| ScopeError::Process {
+        Procfs::new(proc).process_exists(root).map_err(|source| ScopeError::Process {
             pid: root,
             proc: proc.to_owned(),
             source,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorExt, MapCore, MapFlags, OpenObject, ProgramMut, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::assemble::{Assembler, Exec};
@@ -406,6 +407,7 @@ impl Tracer {
     /// Detaches the programs, then drains. Nothing that happens from now on is seen.
     pub fn stop(mut self, on_item: impl FnMut(Item)) -> Result<(), TracerError> {
         self.skel.links = Default::default();
+        wait_for_running_programs();
         self.drain(on_item)
     }
 
@@ -481,7 +483,8 @@ impl Tracer {
         let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
         for scope in scopes {
             let mut lost = 0;
-            for ((hook, cpu), stats) in self.raw_stats(scope)? {
+            for (hook, stats) in self.raw_stats(scope)? {
+                let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
                 lost += lock(&self.inbox).ledger.on_counter((scope, hook, cpu), stats.lost_ring_full);
             }
             if lost > 0 {
@@ -497,15 +500,16 @@ impl Tracer {
         Ok(())
     }
 
-    fn raw_stats(&self, scope: ScopeId) -> Result<Vec<((u32, u32), scope_stats)>, TracerError> {
+    /// The counters of a scope by hook, one row for each CPU that counted something.
+    fn raw_stats(&self, scope: ScopeId) -> Result<Vec<(u32, scope_stats)>, TracerError> {
         let failed = |source| TracerError::Kernel { step: "reading the counters", source, log: String::new() };
         let mut rows = Vec::new();
         for hook in 0..types::hook::HOOK_COUNT.0 {
             let row = scope.get() * types::hook::HOOK_COUNT.0 + hook;
             let values = self.skel.maps.stats.lookup_percpu(&row.to_ne_bytes(), MapFlags::ANY).map_err(failed)?;
-            for (cpu, value) in (0..).zip(values.unwrap_or_default()) {
-                rows.push(((hook, cpu), stats_from(&value)));
-            }
+            let counted = values.unwrap_or_default().into_iter().map(|value| stats_from(&value));
+            let counted = counted.filter(|stats| stats.seen + stats.process_table_full > 0);
+            rows.extend(counted.map(|stats| (hook, stats)));
         }
         Ok(rows)
     }
@@ -662,6 +666,13 @@ fn ring(skel: &ExecSkel<'static>, inbox: &Arc<Mutex<Inbox>>) -> libbpf_rs::Resul
     builder.build()
 }
 
+/// A program that began before it was detached may still be running on another CPU. Programs run within RCU read
+/// sections, and this membarrier(2) waits for all of them; it takes some ms. A kernel without it loses nothing but the
+/// last microseconds.
+fn wait_for_running_programs() {
+    let _ = membarrier(MembarrierCommand::Global);
+}
+
 fn recursion_misses(program: &ProgramMut<'_>) -> Result<u64, TracerError> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).unwrap_or(u32::MAX);
@@ -679,6 +690,7 @@ fn stats_from(value: &[u8]) -> scope_stats {
     let mut words = value.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
     let mut next = || words.next().unwrap_or_default();
     scope_stats {
+        cpu: next(),
         seq: next(),
         seen: next(),
         sent: next(),
