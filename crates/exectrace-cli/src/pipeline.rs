@@ -109,10 +109,12 @@ impl Pipeline {
     }
 
     /// Detaches the tracer, writes what is left and tells what could not be written. Takes a second at most.
-    pub(crate) fn stop(self, tracer: Tracer) -> anyhow::Result<()> {
+    pub(crate) fn stop(self, mut tracer: Tracer, account: Account) -> anyhow::Result<()> {
         let Pipeline { mut queue, done, .. } = self;
         let deadline = Instant::now() + DRAIN;
-        let drained = tracer.stop(|item| queue.push(entry(item)));
+        tracer.detach();
+        let drained = tracer.drain(|item| queue.push(entry(item)));
+        give_account(&tracer, account)?;
         let untold = queue.close(DRAIN / 2);
         let written = done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         drained.context("reading the kernel's last records")?;
@@ -129,6 +131,34 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// When to say at the end what was seen and what of it is not in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    Always,
+    IfNotWhole,
+}
+
+fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
+    for (scope, _) in tracer.scopes() {
+        let stats = tracer.stats(scope).context("reading the counters")?;
+        if account == Account::Always || stats.seen > stats.sent || stats.args_ring_full > 0 {
+            tracing::info!(
+                scope = scope.get(),
+                seen = stats.seen,
+                sent = stats.sent,
+                excluded_uid = stats.excluded_uid,
+                excluded_path = stats.excluded_path,
+                lost_ring_full = stats.lost_ring_full,
+                args_ring_full = stats.args_ring_full,
+                args_fault = stats.args_fault,
+                process_table_full = stats.process_table_full,
+                "stopped"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn entry(item: Item) -> Entry {

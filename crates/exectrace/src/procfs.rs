@@ -60,6 +60,12 @@ impl Procfs {
         result
     }
 
+    /// Whether the pids here are those that the calling process knows.
+    pub(crate) fn is_of_own_namespace(&self) -> bool {
+        let own = std::process::id().to_string();
+        fs::read_link(self.root.join("self")).is_ok_and(|link| link == Path::new(&own))
+    }
+
     /// Whether there is such a process.
     pub(crate) fn process_exists(&self, pid: u32) -> io::Result<()> {
         fs::metadata(self.root.join(pid.to_string()).join("stat")).map(drop)

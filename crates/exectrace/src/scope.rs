@@ -57,7 +57,7 @@ pub enum Scope {
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
     /// There is no such process, or `/proc` hides it.
-    #[error("process {pid} cannot be found in {}: {source}", proc.display())]
+    #[error("process {pid} cannot be found in {}", proc.display())]
     Process {
         /// The process asked for.
         pid: u32,
@@ -66,6 +66,9 @@ pub enum ScopeError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The pids in this `/proc` are not those of the calling process's PID namespace.
+    #[error("{} shows the processes of another PID namespace (mount -t proc proc /proc)", .0.display())]
+    ForeignProc(PathBuf),
     /// No PID namespace can have this number.
     #[error("{0} is no PID namespace's number (readlink /proc/PID/ns/pid tells it)")]
     NoNamespaceNumber(u32),
@@ -177,7 +180,8 @@ impl Cgroup {
 #[derive(Debug)]
 pub struct Tree {
     pub(crate) root: u32,
-    pub(crate) proc: PathBuf,
+    /// Where the descendants that live already are found; `None`: there are none.
+    pub(crate) proc: Option<PathBuf>,
 }
 
 impl Tree {
@@ -188,7 +192,15 @@ impl Tree {
             proc: proc.to_owned(),
             source,
         })?;
-        Ok(Tree { root, proc: proc.to_owned() })
+        if !Procfs::new(proc).is_of_own_namespace() {
+            return Err(ScopeError::ForeignProc(proc.to_owned()));
+        }
+        Ok(Tree { root, proc: Some(proc.to_owned()) })
+    }
+
+    /// The calling process, and what it starts from now on.
+    pub fn own() -> Tree {
+        Tree { root: std::process::id(), proc: None }
     }
 }
 

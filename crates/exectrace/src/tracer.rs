@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{ErrorExt, MapCore, MapFlags, OpenObject, ProgramMut, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, OpenObject, ProgramMut, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
@@ -48,7 +48,7 @@ pub enum TracerError {
     #[error("this kernel cannot run the tracer: {0}")]
     Unsupported(String),
     /// The program does not load or attach for another reason.
-    #[error("{step}: {source}{log}")]
+    #[error("{step} failed{log}")]
     Kernel {
         /// What was being done.
         step: &'static str,
@@ -77,7 +77,7 @@ pub enum TracerError {
         why: &'static str,
     },
     /// A system call that is needed all the time fails.
-    #[error("{what}: {source}")]
+    #[error("{what} failed")]
     System {
         /// What was being done.
         what: &'static str,
@@ -298,7 +298,7 @@ impl Tracer {
                 update(&self.skel.maps.pid_ns_scopes, &namespace.number().to_ne_bytes())?;
             }
             Scope::Cgroup(cgroup) => update(&self.skel.maps.cgroup_scopes, &cgroup.id.to_ne_bytes())?,
-            Scope::Tree(tree) => return self.add_tree(id, tree.root, &tree.proc.clone(), scope),
+            Scope::Tree(tree) => return self.add_tree(id, tree.root, tree.proc.clone(), scope),
             Scope::Node => {}
         }
         self.scopes.insert(id, scope);
@@ -308,19 +308,20 @@ impl Tracer {
 
     /// Claims the members of a tree until no more of them turn up: what a member forks from now on follows by itself,
     /// what was forked before must be found.
-    fn add_tree(&mut self, id: ScopeId, root: u32, proc: &Path, scope: Scope) -> Result<ScopeId, TracerError> {
-        let procfs = Procfs::new(proc);
+    fn add_tree(
+        &mut self,
+        id: ScopeId,
+        root: u32,
+        proc: Option<PathBuf>,
+        scope: Scope,
+    ) -> Result<ScopeId, TracerError> {
         self.scopes.insert(id, scope);
         let mut claimed = HashSet::new();
-        loop {
-            let news: Vec<u32> = procfs.descendants(root).into_iter().filter(|pid| !claimed.contains(pid)).collect();
-            if news.is_empty() {
-                return Ok(id);
-            }
+        let mut news = vec![root];
+        while !news.is_empty() {
             for pid in news {
-                let claim =
-                    self.skel.maps.tree_claims.update(&pid.to_ne_bytes(), &id.get().to_ne_bytes(), MapFlags::ANY);
-                if claim.is_err() {
+                let value = id.get().to_ne_bytes();
+                if self.skel.maps.tree_claims.update(&pid.to_ne_bytes(), &value, MapFlags::ANY).is_err() {
                     self.remove_scope(id);
                     let processes = claimed.len() + 1;
                     return Err(TracerError::TooManyProcesses { processes, max: self.settings.max_processes });
@@ -328,7 +329,10 @@ impl Tracer {
                 claimed.insert(pid);
             }
             self.write_index();
+            let living = proc.as_ref().map(|proc| Procfs::new(proc).descendants(root)).unwrap_or_default();
+            news = living.into_iter().filter(|pid| !claimed.contains(pid)).collect();
         }
+        Ok(id)
     }
 
     /// Stops tracing a scope. What was sent before still comes.
@@ -404,11 +408,21 @@ impl Tracer {
         self.count(&mut on_item)
     }
 
-    /// Detaches the programs, then drains. Nothing that happens from now on is seen.
-    pub fn stop(mut self, on_item: impl FnMut(Item)) -> Result<(), TracerError> {
+    /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring.
+    pub fn detach(&mut self) {
         self.skel.links = Default::default();
         wait_for_running_programs();
+    }
+
+    /// Detaches the programs, then drains.
+    pub fn stop(mut self, on_item: impl FnMut(Item)) -> Result<(), TracerError> {
+        self.detach();
         self.drain(on_item)
+    }
+
+    /// The scopes that are traced, by number.
+    pub fn scopes(&self) -> impl Iterator<Item = (ScopeId, &Scope)> {
+        self.scopes.iter().map(|(id, scope)| (*id, scope))
     }
 
     /// What happened to the execs of a scope.
@@ -750,7 +764,7 @@ impl LoadLog {
             );
         }
         let log = lines.iter().flat_map(|line| ["\n  ", line]).collect();
-        TracerError::Kernel { step, source: source.context(step), log }
+        TracerError::Kernel { step, source, log }
     }
 }
 

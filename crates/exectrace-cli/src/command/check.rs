@@ -56,7 +56,7 @@ fn trial() -> Verdict {
 fn trace_one_exec() -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut tracer = Tracer::builder().ring_bytes(256 << 10).open()?;
-    tracer.add_scope(Scope::Tree(Tree::of_process(proc(), std::process::id())?))?;
+    tracer.add_scope(Scope::Tree(Tree::own()))?;
     let mut child = Command::new("/proc/self/exe")
         .arg("--version")
         .stdin(Stdio::null())

@@ -10,12 +10,11 @@ use exectrace::{Scope, Tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use super::proc;
 use crate::capabilities;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Look, Pipeline};
+use crate::pipeline::{self, Account, Look, Pipeline};
 
 pub(crate) fn main(args: RunArgs) -> ExitCode {
     match run(&args) {
@@ -31,7 +30,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let sink = pipeline::open_sink(&args.logging)?;
     let mut tracer = pipeline::tracer(&args.logging).open()?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
-    tracer.add_scope(Scope::Tree(Tree::of_process(proc(), std::process::id())?))?;
+    tracer.add_scope(Scope::Tree(Tree::own()))?;
     let mut child = spawn(&args.command)?;
     let ended = pidfd_of(&child)?;
     forward_signals(&child)?;
@@ -40,7 +39,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let logged =
         Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size).and_then(|mut pipeline| {
             pipeline.read(&mut tracer, &[ended.as_fd()])?;
-            pipeline.stop(tracer)
+            pipeline.stop(tracer, Account::IfNotWhole)
         });
     // The command runs on, whatever became of the log, and its status is ours.
     let status = child.wait().context("waiting for the command")?;

@@ -13,7 +13,7 @@ use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Look, Pipeline};
+use crate::pipeline::{self, Account, Look, Pipeline};
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: SidecarArgs) -> ExitCode {
@@ -33,7 +33,7 @@ fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
     let look = Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields };
     let mut pipeline = Pipeline::start(sink, &look, labels, args.logging.queue_size)?;
     pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer)
+    pipeline.stop(tracer, Account::Always)
 }
 
 /// Adds the workspace's scope; false if somebody said stop before it was known.

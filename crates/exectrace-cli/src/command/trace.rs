@@ -10,7 +10,7 @@ use super::{exit_code, proc};
 use crate::capabilities;
 use crate::cli::{TargetArgs, TraceArgs};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Look, Pipeline};
+use crate::pipeline::{self, Account, Look, Pipeline};
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: TraceArgs) -> ExitCode {
@@ -27,7 +27,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size)?;
     tracing::info!("tracing");
     pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer)
+    pipeline.stop(tracer, Account::Always)
 }
 
 fn scope(target: &TargetArgs) -> anyhow::Result<Scope> {

@@ -256,3 +256,293 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
+    use exectrace::{Interpreter, LossReason, Partial, ScopeId};
+    use jsonschema::Validator;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::line::escape::tests::to_bytes;
+    use crate::line::samples;
+
+    const ALL_FIELDS: [(Fields, &str); 3] =
+        [(Fields::Seed, "seed"), (Fields::Standard, "standard"), (Fields::Full, "full")];
+
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../../../docs/events.schema.json")).expect("the schema is JSON")
+    });
+    static VALIDATOR: LazyLock<Validator> =
+        LazyLock::new(|| jsonschema::validator_for(&SCHEMA).expect("the schema is a schema"));
+
+    fn is_valid(line: &Value) -> bool {
+        VALIDATOR.is_valid(line)
+    }
+
+    #[track_caller]
+    fn parse_valid(line: &str) -> Value {
+        let parsed = serde_json::from_str(line).expect("a line is JSON");
+        let errors: Vec<_> = VALIDATOR.iter_errors(&parsed).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{line}\n{errors:#?}");
+        parsed
+    }
+
+    /// The labels that a Coder template gives.
+    fn labels() -> BTreeMap<String, String> {
+        [
+            ("organization_id", "0d4bd3a2-6b5a-4a02-8f43-f4d2e66a8d3c"),
+            ("user_email", "jessie@example.com"),
+            ("user_id", "a1a94b8a-9ac2-4cb6-8a1c-5ab2f1d0a7b4"),
+            ("username", "jessie"),
+            ("workspace_id", "b5f1fca2-6a3e-4cc5-b0a9-3d1b0c4d9f11"),
+            ("workspace_name", "main \u{1f980} \"x\"\n"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn encode(fields: Fields, entry: &Entry) -> String {
+        let mut encoder = JsonEncoder::new(fields);
+        encoder.set_labels(&labels());
+        let mut out = Vec::new();
+        encoder.encode(entry, SystemTime::UNIX_EPOCH, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    fn exec(event: Event) -> Entry {
+        Entry::Exec(Box::new(event))
+    }
+
+    fn lost(reason: &'static str, scope: Option<ScopeId>) -> Entry {
+        Entry::Lost(Lost { scope, reason, count: 17 })
+    }
+
+    /// A diagnostic with a field of each type, as `diagnostics` makes it.
+    fn sample_diagnostic() -> String {
+        let fields = serde_json::json!({ "pid_ns": 4_026_532_412_u32, "held": true, "peer": "127.0.0.1:4711" });
+        let Value::Object(fields) = fields else { panic!("an object") };
+        let msg = "tracing the workspace's PID namespace \u{fc}\n";
+        diagnostic(SystemTime::UNIX_EPOCH + Duration::from_nanos(1), "INFO", msg, "src/x.rs", "exectrace::x", &fields)
+    }
+
+    /// Each golden line's name, and what makes it.
+    fn goldens() -> BTreeMap<String, String> {
+        let mut lines = BTreeMap::new();
+        for (fields, name) in ALL_FIELDS {
+            for (sample, event) in
+                [("uname", samples::uname()), ("everything", samples::everything()), ("bare", samples::bare())]
+            {
+                lines.insert(format!("exec-{name}-{sample}.json"), encode(fields, &exec(event)));
+            }
+        }
+        for (reason, scope) in [("ring_full", Some(ScopeId::FIRST)), ("queue_full", None)] {
+            let name = format!("lost-{}.json", reason.replace('_', "-"));
+            lines.insert(name, encode(Fields::Standard, &lost(reason, scope)));
+        }
+        lines.insert("diagnostic.json".to_owned(), sample_diagnostic());
+        lines
+    }
+
+    /// `EXECTRACE_UPDATE_GOLDENS=1 cargo test -p exectrace-cli golden` writes them anew.
+    #[test]
+    fn the_lines_are_the_golden_ones() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lines");
+        let made = goldens();
+        if std::env::var_os("EXECTRACE_UPDATE_GOLDENS").is_some() {
+            for entry in fs::read_dir(&folder).expect("the folder of the golden lines") {
+                fs::remove_file(entry.expect("an entry").path()).expect("a golden line");
+            }
+            for (name, line) in &made {
+                fs::write(folder.join(name), line).expect("a golden line");
+            }
+        }
+        let mut kept = BTreeMap::new();
+        for entry in fs::read_dir(&folder).expect("the folder of the golden lines") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            kept.insert(name, fs::read_to_string(&path).expect("a golden line"));
+        }
+        let names = |lines: &BTreeMap<String, String>| lines.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&made), names(&kept), "made here, and kept in {}", folder.display());
+        for (name, line) in &made {
+            assert_eq!(line, &kept[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn every_golden_line_is_one_line_of_the_schema() {
+        for (name, line) in goldens() {
+            assert_eq!(line.find('\n'), Some(line.len() - 1), "{name}");
+            parse_valid(&line);
+        }
+    }
+
+    /// Queries of the first version's logs must find what they look for, where they look for it.
+    #[test]
+    fn the_seed_s_names_and_their_order_are_the_contract() {
+        let line = encode(Fields::Seed, &exec(samples::uname()));
+        let caller = "crates/exectrace-cli/src/line/json.rs";
+        let (before, after) = line.split_once(",\"fields\":").expect("the fields");
+        assert_eq!(
+            before,
+            format!(
+                "{{\"ts\":\"2022-02-28T20:29:38.038452202Z\",\"level\":\"INFO\",\"msg\":\"exec\",\
+                 \"caller\":\"{caller}\",\"func\":\"exectrace::line::json::exec\""
+            )
+        );
+        let (labels, after) = after.split_once(",\"cmdline\":").expect("the command line");
+        let names: Vec<_> =
+            labels.split("\":\"").filter_map(|part| part.rsplit('"').next()).map(str::to_owned).collect();
+        assert!(labels.starts_with("{\"labels\":{\"organization_id\":"), "{labels}");
+        assert_eq!(
+            names[..6],
+            ["organization_id", "user_email", "user_id", "username", "workspace_id", "workspace_name"],
+            "{labels}"
+        );
+        assert_eq!(
+            after,
+            "\"uname -a\",\"event\":{\"filename\":\"/usr/bin/uname\",\"argv\":[\"uname\",\"-a\"],\"truncated\":false,\
+             \"pid\":920684,\"uid\":101000,\"gid\":101000,\"comm\":\"bash\"}}}\n"
+        );
+    }
+
+    #[test]
+    fn more_fields_come_after_the_seed_s() {
+        let [seed, standard, full] = [Fields::Seed, Fields::Standard, Fields::Full]
+            .map(|fields| encode(fields, &exec(samples::everything())).trim_end_matches(['}', '\n']).to_owned());
+        assert!(standard.starts_with(&format!("{seed},\"id\":")), "{standard}");
+        assert!(full.starts_with(&format!("{standard},\"scope\":")), "{full}");
+    }
+
+    #[test]
+    fn the_schema_has_every_field_and_the_lines_have_every_field_of_the_schema() {
+        let event = |line: &str| parse_valid(line)["fields"]["event"].as_object().expect("an event").clone();
+        let mut written: Vec<String> =
+            event(&encode(Fields::Full, &exec(samples::everything()))).keys().cloned().collect();
+        written.sort();
+        let known = SCHEMA["$defs"]["event"]["properties"].as_object().expect("the event's fields");
+        let mut known: Vec<String> = known.keys().cloned().collect();
+        known.sort();
+        assert_eq!(written, known);
+    }
+
+    #[test]
+    fn the_schema_has_every_reason() {
+        let reasons = |value: &Value| serde_json::from_value::<Vec<String>>(value["enum"].clone()).expect("an enum");
+        let partial: Vec<&str> = Partial::all().names().collect();
+        assert_eq!(reasons(&SCHEMA["$defs"]["partialReason"]), partial);
+        let lost_reasons = reasons(
+            SCHEMA.pointer("/$defs/lostLine/properties/fields/properties/lost/properties/reason").expect("the reasons"),
+        );
+        let kernel = [LossReason::RingFull, LossReason::ProgramSkipped, LossReason::Undecodable].map(LossReason::name);
+        assert_eq!(lost_reasons[..3], kernel);
+        for reason in kernel.into_iter().chain(["queue_full", "write_failed"]) {
+            parse_valid(&encode(Fields::Standard, &lost(reason, None)));
+        }
+        assert!(!is_valid(&serde_json::from_str(&encode(Fields::Standard, &lost("boredom", None))).expect("JSON")));
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_no_line() {
+        let line = parse_valid(&encode(Fields::Full, &exec(samples::everything())));
+        assert!(is_valid(&line));
+        let refused = |pointer: &str, value: Value| {
+            let mut changed = line.clone();
+            *changed.pointer_mut(pointer).expect(pointer) = value;
+            assert!(!is_valid(&changed), "{pointer}");
+        };
+        refused("/ts", "2022-02-28T20:29:38.038Z".into());
+        refused("/ts", "2022-02-28T20:29:38.038452202+00:00".into());
+        refused("/msg", "lost".into());
+        refused("/fields/cmdline", "\u{fffd}".into());
+        refused("/fields/labels", serde_json::json!({ "a": 1 }));
+        refused("/fields/event/pid", (-1).into());
+        refused("/fields/event/truncated", false.into());
+        refused("/fields/event/partial/0", "tired".into());
+        refused("/fields/event/hook", "enter".into());
+        for name in ["filename", "argv", "truncated", "pid", "uid", "gid", "comm", "interpreter", "ppid", "cpu"] {
+            let mut changed = line.clone();
+            changed["fields"]["event"].as_object_mut().expect("an event").remove(name);
+            assert!(!is_valid(&changed), "without {name}");
+        }
+        let mut more = line.clone();
+        more["fields"]["event"]["more"] = 1.into();
+        assert!(!is_valid(&more));
+    }
+
+    /// What a string of the kernel's can be: text, bytes, or text that tries to leave its string.
+    fn kernel_string() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            vec(1..=u8::MAX, 0..40),
+            "[^\u{0}]{0,20}".prop_map(String::into_bytes),
+            "[\"\\\\\n{}\u{fffd}\u{2028}f'$ ~#!-]{0,12}".prop_map(String::into_bytes),
+        ]
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let strings = (kernel_string(), kernel_string(), kernel_string(), kernel_string(), kernel_string());
+        let argv = vec(kernel_string(), 0..6);
+        let interpreter = proptest::option::of((kernel_string(), vec(kernel_string(), 0..3)));
+        let flags = (any::<u32>(), any::<u32>(), any::<u64>());
+        (strings, argv, interpreter, flags).prop_map(
+            |((filename, comm, exe, cwd, tty), argv, interpreter, (traits, partial, number))| {
+                let mut event = samples::uname();
+                event.argv = samples::args(&argv.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                event.argv.total_bytes += number % 3;
+                event.filename = filename;
+                event.comm = comm;
+                event.exe = exe;
+                event.cwd = cwd;
+                event.tty = Some(tty);
+                event.interpreter = interpreter.map(|(path, args)| Interpreter { path, args });
+                event.traits = Traits::from_bits_truncate(traits);
+                event.partial = Partial::from_bits_truncate(partial);
+                event.inode = number;
+                event
+            },
+        )
+    }
+
+    fn bytes_of(value: &Value) -> Vec<u8> {
+        to_bytes(value.as_str().expect("a string"))
+    }
+
+    proptest! {
+        /// One event is one line, whatever is in it, and the line tells it without loss.
+        #[test]
+        fn any_event_is_one_line_that_tells_it(event in event()) {
+            for (fields, _) in ALL_FIELDS {
+                let line = encode(fields, &exec(event.clone()));
+                prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+                prop_assert!(line.trim_end_matches('\n').bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", line);
+                let written = &parse_valid(&line)["fields"];
+                prop_assert_eq!(&written["labels"], &serde_json::to_value(labels()).expect("labels"));
+                prop_assert_eq!(bytes_of(&written["event"]["filename"]), event.filename.clone());
+                prop_assert_eq!(bytes_of(&written["event"]["comm"]), event.comm.clone());
+                let argv: Vec<_> = written["event"]["argv"].as_array().expect("argv").iter().map(bytes_of).collect();
+                prop_assert_eq!(&argv, &event.argv.iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+                prop_assert_eq!(shlex::bytes::split(&bytes_of(&written["cmdline"])), Some(argv));
+                if fields >= Fields::Standard && !event.cwd.is_empty() {
+                    prop_assert_eq!(bytes_of(&written["event"]["cwd"]), event.cwd.clone());
+                }
+            }
+        }
+
+        #[test]
+        fn any_message_of_our_own_is_one_line(msg in ".{0,40}", name in ".{0,10}", value in ".{0,40}") {
+            let fields: Map<String, Value> = [(name, Value::String(value))].into_iter().collect();
+            let line = diagnostic(SystemTime::UNIX_EPOCH, "ERROR", &msg, "caller", "func", &fields);
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+            let written = parse_valid(&line);
+            prop_assert_eq!(&written["msg"], &Value::String(msg));
+            prop_assert_eq!(&written["fields"], &Value::Object(fields));
+        }
+    }
+}
