@@ -6,8 +6,18 @@ use caps::{CapSet, Capability, CapsHashSet};
 /// Keeps BPF and PERFMON of this thread, and of threads that it starts later, and nothing else: older kernels want BPF
 /// for reading the counters. A process that has neither traces by SYS_ADMIN and keeps that.
 pub(crate) fn drop_others() -> anyhow::Result<()> {
+    drop_all_but(&[])
+}
+
+/// The same, with SYS_PTRACE kept for finding and holding other processes' namespaces.
+pub(crate) fn drop_others_but_ptrace() -> anyhow::Result<()> {
+    drop_all_but(&[Capability::CAP_SYS_PTRACE])
+}
+
+fn drop_all_but(more: &[Capability]) -> anyhow::Result<()> {
     let had = caps::read(None, CapSet::Permitted).context("reading the own capabilities")?;
-    let keep = to_keep(&had);
+    let mut keep = to_keep(&had);
+    keep.extend(more.iter().filter(|capability| had.contains(capability)));
     caps::clear(None, CapSet::Ambient).context("dropping ambient capabilities")?;
     if had.contains(&Capability::CAP_SETPCAP) {
         for capability in caps::read(None, CapSet::Bounding).context("reading the bounding set")? {

@@ -93,7 +93,8 @@ pub(crate) struct TargetArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Without --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
-    curl -H Content-Type:text/plain -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\" http://127.0.0.1:56123\n\n\
+    curl -H Content-Type:text/plain http://127.0.0.1:56123 \\\n    \
+    -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\"\n\n\
     Lines go to stdout as JSON.")]
 pub(crate) struct SidecarArgs {
     /// Where to wait for the PID namespace's number

@@ -36,10 +36,11 @@ impl From<Exit> for ExitCode {
 /// The exit code of an error, told to the user on the way.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     tracing::error!("{error:#}");
+    // Not by the chain: what was put around an error with `context` does not show its type there.
+    if let Some(failed) = error.downcast_ref::<Failed>() {
+        return failed.0;
+    }
     for cause in error.chain() {
-        if let Some(exit) = cause.downcast_ref::<Failed>() {
-            return exit.0;
-        }
         if cause.is::<TracerError>() || cause.is::<exectrace::ScopeError>() {
             return Exit::CannotTrace;
         }
@@ -67,6 +68,9 @@ mod tests {
     fn an_error_finds_its_code_through_what_was_said_around_it() {
         let error = anyhow::Error::new(Failed(Exit::Output, "disk full".to_owned())).context("writing the log");
         assert_eq!(report(&error), Exit::Output);
+        let around = std::io::Error::other("disk full");
+        let around = anyhow::Error::new(around).context(Failed(Exit::Usage, "reading labels".to_owned()));
+        assert_eq!(report(&around.context("starting")), Exit::Usage);
         assert_eq!(report(&anyhow::anyhow!("anything")), Exit::Failure);
         let tracer = anyhow::Error::new(TracerError::Unsupported("too old".to_owned())).context("starting");
         assert_eq!(report(&tracer), Exit::CannotTrace);

@@ -14,6 +14,7 @@ mod pipeline;
 mod queue;
 mod sink;
 mod stop;
+mod tally;
 
 use std::process::ExitCode;
 

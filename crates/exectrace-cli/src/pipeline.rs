@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use exectrace::{Item, Tracer, TracerBuilder};
+use exectrace::{Item, ScopeStats, Tracer, TracerBuilder};
 
 use crate::cli::{Fields, LoggingArgs, OutputFormat};
 use crate::exit::{Exit, Failed};
@@ -20,6 +20,7 @@ use crate::line::{Entry, Lost};
 use crate::queue::{QueueIn, QueueOut, Taken, queue};
 use crate::sink::{Sink, Stopped};
 use crate::stop::wait_any;
+use crate::tally::Tally;
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
@@ -81,7 +82,14 @@ impl Pipeline {
         let encoder = encoder(&sink, look, &mut labels)?;
         let (queue, receiver) = queue(queue_bytes);
         let (tell, done) = mpsc::channel();
-        let writer = Writer { sink, encoder, labels, next_labels: Instant::now() + LABELS_EVERY, lost: 0 };
+        let writer = Writer {
+            sink,
+            encoder,
+            labels,
+            next_labels: Instant::now() + LABELS_EVERY,
+            lost: Tally::default(),
+            failing: false,
+        };
         let writer = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -143,7 +151,7 @@ pub(crate) enum Account {
 fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
     for (scope, _) in tracer.scopes() {
         let stats = tracer.stats(scope).context("reading the counters")?;
-        if account == Account::Always || stats.seen > stats.sent || stats.args_ring_full > 0 {
+        if account == Account::Always || not_whole(&stats) {
             tracing::info!(
                 scope = scope.get(),
                 seen = stats.seen,
@@ -159,6 +167,10 @@ fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn not_whole(stats: &ScopeStats) -> bool {
+    stats.seen > stats.sent || stats.args_ring_full > 0 || stats.args_fault > 0 || stats.process_table_full > 0
 }
 
 fn entry(item: Item) -> Entry {
@@ -194,8 +206,10 @@ struct Writer {
     encoder: Encoder,
     labels: LabelSource,
     next_labels: Instant,
-    /// Execs that were encoded and not written.
-    lost: u64,
+    /// What was encoded and not written.
+    lost: Tally,
+    /// The last write failed.
+    failing: bool,
 }
 
 /// Reason of a loss at the output, as the log has it.
@@ -208,7 +222,7 @@ impl Writer {
             match queue.wait(LABELS_EVERY) {
                 Taken::Entry(entry) => self.encode(&entry, &mut batch),
                 Taken::Nothing => {}
-                Taken::End => return Written { lost: self.lost, broken: None },
+                Taken::End => return Written { lost: self.lost.total(), broken: None },
             }
             while batch.bytes.len() < BATCH {
                 match queue.take() {
@@ -217,15 +231,14 @@ impl Writer {
                 }
             }
             if let Err(error) = self.write(&mut batch) {
-                return Written { lost: self.lost, broken: Some(error) };
+                return Written { lost: self.lost.total(), broken: Some(error) };
             }
             self.refresh_labels();
         }
     }
 
     fn encode(&mut self, entry: &Entry, batch: &mut Batch) {
-        if self.lost > 0 {
-            let lost = Lost { scope: None, reason: WRITE_FAILED, count: std::mem::take(&mut self.lost) };
+        for lost in self.lost.take() {
             self.encode_line(&Entry::Lost(lost), batch);
         }
         self.encode_line(entry, batch);
@@ -237,23 +250,23 @@ impl Writer {
             Encoder::Json(encoder) => encoder.encode(entry, now, &mut batch.bytes),
             Encoder::Text(encoder) => encoder.encode(entry, now, &mut batch.bytes),
         }
-        let execs = match entry {
-            Entry::Exec(_) => 1,
-            Entry::Lost(lost) => lost.count,
-        };
-        batch.lines.push((batch.bytes.len(), execs));
+        batch.lines.push((batch.bytes.len(), Lost::of(entry, WRITE_FAILED)));
     }
 
     /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
     fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
         let result = self.sink.write_lines(&batch.bytes);
+        if result.is_ok() && std::mem::take(&mut self.failing) {
+            tracing::info!("the log can be written again");
+        }
         let result = result.or_else(|Stopped { whole_bytes, error }| {
-            let missing = batch.lines.iter().filter(|(end, _)| *end > whole_bytes);
-            self.lost += missing.map(|(_, execs)| execs).sum::<u64>();
+            batch.lines.iter().filter(|(end, _)| *end > whole_bytes).for_each(|(_, lost)| self.lost.add(lost));
             if error.kind() == std::io::ErrorKind::BrokenPipe {
                 return Err(error);
             }
-            tracing::error!(lost = self.lost, "the log could not be written: {error}");
+            if !std::mem::replace(&mut self.failing, true) {
+                tracing::error!("the log cannot be written, what is missing will be counted: {error}");
+            }
             Ok(())
         });
         batch.clear();
@@ -272,11 +285,11 @@ impl Writer {
     }
 }
 
-/// Encoded lines: where each ends, and how many execs it tells of.
+/// Encoded lines: where each ends, and what is lost with it.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    lines: Vec<(usize, u64)>,
+    lines: Vec<(usize, Lost)>,
 }
 
 impl Batch {

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use exectrace::Event;
 
 use crate::line::{Entry, Lost};
+use crate::tally::Tally;
 
 /// Reason of a loss in the queue, as the log has it.
 const QUEUE_FULL: &str = "queue_full";
@@ -21,7 +22,7 @@ const SLOTS: usize = 16_384;
 pub(crate) fn queue(bytes: u64) -> (QueueIn, QueueOut) {
     let (sender, receiver) = bounded(SLOTS);
     let used = Arc::new(AtomicU64::new(0));
-    (QueueIn { sender, used: Arc::clone(&used), bytes, refused: 0 }, QueueOut { receiver, used })
+    (QueueIn { sender, used: Arc::clone(&used), bytes, refused: Tally::default() }, QueueOut { receiver, used })
 }
 
 /// Where the reader puts entries.
@@ -29,37 +30,27 @@ pub(crate) struct QueueIn {
     sender: Sender<(Entry, u64)>,
     used: Arc<AtomicU64>,
     bytes: u64,
-    refused: u64,
+    refused: Tally,
 }
 
 impl QueueIn {
     /// Puts an entry at the end, or counts it if there is no room.
     pub(crate) fn push(&mut self, entry: Entry) {
         // The gap is told together with what follows it, once and in its place.
-        let told = self.refused == 0 || (self.has_room(size(&entry)) && self.tell_gap());
+        let told = self.refused.is_empty() || (self.has_room(size(&entry)) && self.tell_gap());
         let refused = if told { self.offer(entry).err() } else { Some(entry) };
         if let Some(entry) = refused {
-            self.refuse(&entry);
+            self.refused.add(&Lost::of(&entry, QUEUE_FULL));
         }
     }
 
     fn tell_gap(&mut self) -> bool {
-        let told = self.offer(Entry::Lost(self.gap())).is_ok();
-        if told {
-            self.refused = 0;
+        for lost in self.refused.take() {
+            if let Err(entry) = self.offer(Entry::Lost(lost)) {
+                self.refused.add(&Lost::of(&entry, QUEUE_FULL));
+            }
         }
-        told
-    }
-
-    fn refuse(&mut self, entry: &Entry) {
-        self.refused += match entry {
-            Entry::Exec(_) => 1,
-            Entry::Lost(lost) => lost.count,
-        };
-    }
-
-    fn gap(&self) -> Lost {
-        Lost { scope: None, reason: QUEUE_FULL, count: self.refused }
+        self.refused.is_empty()
     }
 
     /// One entry larger than the whole queue goes in when nothing else is there.
@@ -84,15 +75,16 @@ impl QueueIn {
 
     /// Ends the queue. Tells a gap at the end, waiting for room for it at most for `patience`; returns what could not be
     /// told.
-    pub(crate) fn close(self, patience: Duration) -> u64 {
-        if self.refused == 0 {
-            return 0;
+    pub(crate) fn close(mut self, patience: Duration) -> u64 {
+        let deadline = Instant::now() + patience;
+        for lost in self.refused.take() {
+            if let Err(SendTimeoutError::Timeout((entry, _)) | SendTimeoutError::Disconnected((entry, _))) =
+                self.sender.send_deadline((Entry::Lost(lost), 0), deadline)
+            {
+                self.refused.add(&Lost::of(&entry, QUEUE_FULL));
+            }
         }
-        let gap = Entry::Lost(self.gap());
-        match self.sender.send_timeout((gap, 0), patience) {
-            Ok(()) => 0,
-            Err(_) => self.refused,
-        }
+        self.refused.total()
     }
 }
 
@@ -182,7 +174,7 @@ mod tests {
         sender.push(Entry::Lost(Lost { scope: None, reason: "ring_full", count: 7 }));
         drain(&receiver);
         sender.push(exec());
-        assert_eq!(drain(&receiver), [Some(8), None]);
+        assert_eq!(drain(&receiver), [Some(7), Some(1), None]);
     }
 
     #[test]

@@ -227,6 +227,8 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	if (process) {
 		record->parent = process->logged;
 		__builtin_memcpy(record->comm, process->comm, sizeof(record->comm));
+		if (process->orphan && !process->logged.exec)
+			record->head.flags |= EXEC_PARENT_UNKNOWN;
 	} else {
 		__builtin_memset(&record->parent, 0, sizeof(record->parent));
 		record->head.flags |= EXEC_PARENT_UNKNOWN;
@@ -299,7 +301,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 	if (!stats)
 		return 0;
 	stats->cpu = bpf_get_smp_processor_id();
-	process = enlist(task);
+	process = enlist(task, place.tree);
 	if (process) {
 		if (settings.backup && process->seen_exec == (__u32)task->self_exec_id)
 			return 0;
@@ -350,7 +352,7 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 	place = place_of(task);
 	if (!place.scope)
 		return 0;
-	process = enlist(task);
+	process = enlist(task, place.tree);
 	if (!process)
 		return 0;
 	bpf_probe_read_kernel(process->comm, sizeof(process->comm), task->comm);
@@ -371,6 +373,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	copy.start = child->start_boottime;
 	copy.logged = row->logged;
 	copy.tree = row->tree;
+	copy.orphan = row->orphan;
 	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY) && row->tree) {
 		stats = stats_of(row->tree, HOOK_EXEC);
 		/* An exec's program may have been interrupted here while it counted. */

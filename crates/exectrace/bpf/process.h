@@ -7,6 +7,9 @@
 #ifndef EXECTRACE_PROCESS_H
 #define EXECTRACE_PROCESS_H
 
+/* Parents that are looked at for a process that ought to have a row. */
+#define ANCESTORS 8
+
 /*
  * Makes a row of the current process if the tracer claimed it for a tree. The
  * row stands before the claim goes, so that two threads of the process that
@@ -64,15 +67,36 @@ static __always_inline struct process *process_of(struct task_struct *task)
 	return known_process(task);
 }
 
-/* The same, with a row made for a process that has none; NULL: the table is full. */
-static __always_inline struct process *enlist(struct task_struct *task)
+/*
+ * Tree of a process without a row, by its living ancestors. It should have one:
+ * either the table is full, or the kernel skipped the program at its fork, as it
+ * can from 7.0 on. A process that belongs to no tree pays for this walk, but
+ * only while there are trees.
+ */
+static __always_inline __u32 tree_above(struct task_struct *task)
 {
-	struct process *process = process_of(task), fresh = {};
+	for (int i = 0; i < ANCESTORS; i++) {
+		struct process *process;
+
+		task = task->real_parent;
+		process = known_process(task);
+		if (process)
+			return process->tree;
+	}
+	return 0;
+}
+
+/* The row of the current process, made now if it has none; NULL: the table is full. */
+static __always_inline struct process *enlist(struct task_struct *task, __u32 tree)
+{
+	struct process *process = process_of(task), fresh = { .tree = tree };
 	__u32 tgid = task->tgid;
 
 	if (process)
 		return process;
 	fresh.start = task->group_leader->start_boottime;
+	/* Whoever led here was in the tree, so some image of it may have been logged. */
+	fresh.orphan = tree != 0;
 	if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
 		return NULL;
 	return known_process(task);

@@ -71,7 +71,7 @@ enum exec_flag {
 	EXEC_COMM_UNKNOWN = 1 << 18,
 	EXEC_ARGS_FAULT = 1 << 19, /* here or, in an args_record, there */
 	EXEC_ARGS_LIMITED = 1 << 20, /* more than settings.args_limit */
-	EXEC_PARENT_UNKNOWN = 1 << 21, /* the process table had no room */
+	EXEC_PARENT_UNKNOWN = 1 << 21, /* a row of the process table is missing */
 };
 
 struct record_head {
@@ -151,7 +151,7 @@ struct process {
 	__u32 tree; /* scope of the process tree, 0: none */
 	__u32 seen_exec; /* self_exec_id of the last exec handled here */
 	__u32 comm_exec; /* self_exec_id of the exec that comm came before */
-	__u32 pad;
+	__u32 orphan; /* 1: made late, so that logged may lack an ancestor */
 	char comm[COMM_LEN];
 };
 

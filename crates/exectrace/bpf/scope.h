@@ -18,6 +18,8 @@
 struct place {
 	__u32 scope; /* 0: nobody's */
 	__u32 level; /* of the PID namespace in which vpid is told */
+	__u32 tree; /* the scope, if it is a process tree */
+	__u32 pad;
 	__u64 cgroup;
 };
 
@@ -106,8 +108,8 @@ static __always_inline struct place place_of(struct task_struct *task)
 	place.level = task->thread_pid->level;
 	if (scope_index.trees) {
 		process = process_of(task);
-		if (process)
-			place.scope = process->tree;
+		place.scope = process ? process->tree : tree_above(task);
+		place.tree = place.scope;
 	}
 	if (!place.scope && scope_index.pid_namespaces) {
 		__u64 found = scope_of_pid_ns();

@@ -61,13 +61,13 @@ struct Unfinished {
     round: u64,
 }
 
-/// What became of a record.
+/// Execs that are finished with a record, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Assembled {
-    /// Execs that are finished now, in order: at most one that was cut and one that is whole.
-    pub(crate) execs: [Option<Exec>; 2],
-    /// An unfinished exec was cut: one record of its stream is missing.
-    pub(crate) piece_missing: bool,
+    /// One that the record shows to be without its rest.
+    pub(crate) cut: Option<Exec>,
+    /// The one that the record completes.
+    pub(crate) whole: Option<Exec>,
 }
 
 impl Assembler {
@@ -83,14 +83,11 @@ impl Assembler {
         let stream = (record.fixed.head.cpu, record.fixed.head.hook.0);
         let cut = self.unfinished.remove(&stream).map(cut);
         let exec = Exec::new(record);
-        let mut assembled = Assembled { piece_missing: cut.is_some(), ..Assembled::default() };
         if exec.is_whole() {
-            assembled.execs = [cut, Some(exec)];
-        } else {
-            self.unfinished.insert(stream, Unfinished { exec, round });
-            assembled.execs = [cut, None];
+            return Assembled { cut, whole: Some(exec) };
         }
-        assembled
+        self.unfinished.insert(stream, Unfinished { exec, round });
+        Assembled { cut, whole: None }
     }
 
     fn push_args(&mut self, record: &ArgsRecord<'_>, round: u64) -> Assembled {
@@ -101,14 +98,13 @@ impl Assembler {
         };
         let exec = &mut unfinished.exec;
         if record.head.scope != exec.fixed.head.scope || record.head.args_offset as usize != exec.args.len() {
-            let execs = [Some(cut(unfinished)), None];
-            return Assembled { execs, piece_missing: true };
+            return Assembled { cut: Some(cut(unfinished)), whole: None };
         }
         exec.args.extend_from_slice(record.args);
         exec.fixed.head.flags.0 |= record.head.flags.0;
         let fault = record.head.flags.0 & exec_flag::EXEC_ARGS_FAULT.0 != 0;
         if fault || exec.is_whole() {
-            return Assembled { execs: [Some(unfinished.exec), None], ..Assembled::default() };
+            return Assembled { cut: None, whole: Some(unfinished.exec) };
         }
         unfinished.round = round;
         self.unfinished.insert(stream, unfinished);
@@ -152,7 +148,7 @@ mod tests {
     }
 
     fn finished(assembled: Assembled) -> Vec<(Vec<u8>, bool)> {
-        assembled.execs.into_iter().flatten().map(|exec| (exec.args, exec.args_lost)).collect()
+        [assembled.cut, assembled.whole].into_iter().flatten().map(|exec| (exec.args, exec.args_lost)).collect()
     }
 
     #[test]
@@ -175,7 +171,6 @@ mod tests {
         let mut assembler = Assembler::default();
         push(&mut assembler, &exec(0, 0, 6, b"aaa"));
         let assembled = push(&mut assembler, &exec(0, 2, 2, b"b\0"));
-        assert!(assembled.piece_missing);
         assert_eq!(finished(assembled), [(b"aaa".to_vec(), true), (b"b\0".to_vec(), false)]);
     }
 
@@ -184,10 +179,8 @@ mod tests {
         let mut assembler = Assembler::default();
         push(&mut assembler, &exec(0, 0, 9, b"aaa"));
         let assembled = push(&mut assembler, &piece(0, 2, 6, b"ccc"));
-        assert!(assembled.piece_missing);
         assert_eq!(finished(assembled), [(b"aaa".to_vec(), true)]);
         let rest = push(&mut assembler, &piece(0, 3, 9, b"ddd"));
-        assert!(!rest.piece_missing);
         assert!(finished(rest).is_empty());
     }
 
@@ -198,7 +191,7 @@ mod tests {
         let mut head = record_head { args_offset: 3, ..head(0, 1) };
         head.flags.0 |= exec_flag::EXEC_ARGS_FAULT.0;
         let assembled = push(&mut assembler, &args_bytes(head, b""));
-        let exec = assembled.execs.into_iter().flatten().next().expect("one exec");
+        let exec = assembled.whole.expect("one exec");
         assert_eq!(exec.args, b"aaa");
         assert_ne!(exec.fixed.head.flags.0 & exec_flag::EXEC_ARGS_FAULT.0, 0);
     }

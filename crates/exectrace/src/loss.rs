@@ -51,6 +51,7 @@ struct Account {
     next: u64,
     lost_by_gaps: u64,
     reported: u64,
+    piece_missing: bool,
 }
 
 impl Account {
@@ -68,13 +69,19 @@ pub(crate) struct LossLedger {
 }
 
 impl LossLedger {
-    /// A record came; `piece_missing` says that one missing record was not an exec but arguments of one that came.
-    /// Returns how many execs are missing before it and not yet reported.
-    pub(crate) fn on_record(&mut self, stream: Stream, seq: u64, piece_missing: bool) -> u64 {
+    /// An exec of this stream was given out without all of its arguments: if records are missing before the next one
+    /// that comes, one of them held these arguments and is no exec.
+    pub(crate) fn on_cut(&mut self, stream: Stream) {
+        self.accounts.entry(stream).or_default().piece_missing = true;
+    }
+
+    /// A record came. Returns how many execs are missing before it and not yet reported.
+    pub(crate) fn on_record(&mut self, stream: Stream, seq: u64) -> u64 {
         let account = self.accounts.entry(stream).or_default();
         let gap = seq.saturating_sub(account.next);
         account.next = account.next.max(seq + 1);
-        account.lost_by_gaps += gap.saturating_sub(u64::from(piece_missing && gap > 0));
+        let pieces = u64::from(std::mem::take(&mut account.piece_missing));
+        account.lost_by_gaps += gap.saturating_sub(pieces);
         account.report(account.lost_by_gaps)
     }
 
@@ -99,33 +106,44 @@ mod tests {
     #[test]
     fn a_run_without_gaps_loses_nothing() {
         let mut ledger = LossLedger::default();
-        assert_eq!((0..100).map(|seq| ledger.on_record(STREAM, seq, false)).sum::<u64>(), 0);
+        assert_eq!((0..100).map(|seq| ledger.on_record(STREAM, seq)).sum::<u64>(), 0);
         assert_eq!(ledger.on_counter(STREAM, 0), 0);
     }
 
     #[test]
     fn a_gap_is_told_at_its_place_and_not_again_by_the_counter() {
         let mut ledger = LossLedger::default();
-        assert_eq!(ledger.on_record(STREAM, 0, false), 0);
-        assert_eq!(ledger.on_record(STREAM, 4, false), 3);
+        assert_eq!(ledger.on_record(STREAM, 0), 0);
+        assert_eq!(ledger.on_record(STREAM, 4), 3);
         assert_eq!(ledger.on_counter(STREAM, 3), 0);
     }
 
     #[test]
     fn a_loss_at_the_end_is_told_by_the_counter_and_not_again_by_the_gap() {
         let mut ledger = LossLedger::default();
-        assert_eq!(ledger.on_record(STREAM, 0, false), 0);
+        assert_eq!(ledger.on_record(STREAM, 0), 0);
         assert_eq!(ledger.on_counter(STREAM, 2), 2);
-        assert_eq!(ledger.on_record(STREAM, 3, false), 0);
-        assert_eq!(ledger.on_record(STREAM, 5, false), 1);
+        assert_eq!(ledger.on_record(STREAM, 3), 0);
+        assert_eq!(ledger.on_record(STREAM, 5), 1);
     }
 
     #[test]
     fn missing_arguments_are_no_missing_exec() {
         let mut ledger = LossLedger::default();
-        ledger.on_record(STREAM, 0, false);
-        assert_eq!(ledger.on_record(STREAM, 2, true), 0);
-        assert_eq!(ledger.on_record(STREAM, 5, true), 1);
+        ledger.on_record(STREAM, 0);
+        ledger.on_cut(STREAM);
+        assert_eq!(ledger.on_record(STREAM, 2), 0);
+        ledger.on_cut(STREAM);
+        assert_eq!(ledger.on_record(STREAM, 5), 1);
+    }
+
+    #[test]
+    fn arguments_that_only_came_late_excuse_no_later_gap() {
+        let mut ledger = LossLedger::default();
+        ledger.on_record(STREAM, 0);
+        ledger.on_cut(STREAM);
+        assert_eq!(ledger.on_record(STREAM, 1), 0);
+        assert_eq!(ledger.on_record(STREAM, 3), 1);
     }
 
     proptest! {
@@ -136,7 +154,7 @@ mod tests {
             let (mut lost, mut reported) = (0, 0);
             for (seq, (arrives, counter_read)) in fates.iter().enumerate() {
                 if *arrives {
-                    reported += ledger.on_record(STREAM, seq as u64, false);
+                    reported += ledger.on_record(STREAM, seq as u64);
                 } else {
                     lost += 1;
                 }

@@ -53,7 +53,8 @@ impl Procfs {
         for pid in self.pids() {
             match self.pid_namespace(pid) {
                 Ok((file, found)) if found == number => return Search::Found(file),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => result = Search::Unclear,
+                // The init needs no look: the namespace in which it lives is the one that is shown here.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid != 1 => result = Search::Unclear,
                 _ => {}
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -350,15 +350,23 @@ impl Tracer {
         self.write_index();
     }
 
+    /// Takes the members' rows away. A member that forks meanwhile passes the tree on, so this goes on until none is left.
     fn disband_tree(&self, id: ScopeId) -> libbpf_rs::Result<()> {
         let maps = &self.skel.maps;
-        let claims: Vec<Vec<u8>> = maps.tree_claims.keys().collect();
-        for key in claims {
-            if maps.tree_claims.lookup(&key, MapFlags::ANY)?.is_some_and(|value| value == id.get().to_ne_bytes()) {
-                maps.tree_claims.delete(&key)?;
+        let tree_at = offset_of!(types::process, tree);
+        loop {
+            let claims = rows_of(&maps.tree_claims, 0, id)?;
+            let members = rows_of(&maps.processes, tree_at, id)?;
+            if claims.is_empty() && members.is_empty() {
+                return Ok(());
             }
+            let delete = |map: &dyn MapCore, keys: &[Vec<u8>]| {
+                // A row that is gone already is what is wanted.
+                keys.iter().for_each(|key| drop(map.delete(key)));
+            };
+            delete(&maps.tree_claims, &claims);
+            delete(&maps.processes, &members);
         }
-        Ok(())
     }
 
     fn free_scope_id(&mut self) -> Result<ScopeId, TracerError> {
@@ -472,16 +480,21 @@ impl Tracer {
                 let source = std::io::Error::from_raw_os_error(-taken);
                 return Err(TracerError::System { what: "reading the ring buffer", source });
             }
-            loop {
-                let arrived = lock(&self.inbox).arrivals.pop_front();
-                match arrived {
-                    Some(Arrival::Exec(exec)) => on_item(Item::Exec(Box::new(self.enricher.event(*exec, boot_time)))),
-                    Some(Arrival::Lost(loss)) => on_item(Item::Lost(loss)),
-                    None => break,
-                }
-            }
+            self.hand_out(boot_time, on_item);
             if taken == 0 {
                 return Ok(());
+            }
+        }
+    }
+
+    fn hand_out(&self, boot_time: SystemTime, on_item: &mut impl FnMut(Item)) {
+        loop {
+            // Not held while the caller works with the item.
+            let arrived = lock(&self.inbox).arrivals.pop_front();
+            match arrived {
+                Some(Arrival::Exec(exec)) => on_item(Item::Exec(Box::new(self.enricher.event(*exec, boot_time)))),
+                Some(Arrival::Lost(loss)) => on_item(Item::Lost(loss)),
+                None => return,
             }
         }
     }
@@ -489,11 +502,8 @@ impl Tracer {
     fn count(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
         self.next_count = Instant::now() + COUNT_EVERY;
         self.round += 1;
-        let expired: Vec<Exec> = lock(&self.inbox).assembler.expire(self.round.saturating_sub(1)).collect();
-        let boot_time = boot_time();
-        for exec in expired {
-            on_item(Item::Exec(Box::new(self.enricher.event(exec, boot_time))));
-        }
+        lock(&self.inbox).expire(self.round.saturating_sub(1));
+        self.hand_out(boot_time(), on_item);
         let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
         for scope in scopes {
             let mut lost = 0;
@@ -557,21 +567,33 @@ impl Inbox {
             Err(_) => return self.lose(None, LossReason::Undecodable, 1),
         };
         let head = *record.head();
+        let stream = ScopeId::new(head.scope).map(|scope| (scope, head.hook.0, head.cpu));
         let assembled = self.assembler.push(&record, self.round);
-        let scope = ScopeId::new(head.scope);
-        let lost = match scope {
-            Some(scope) => self.ledger.on_record((scope, head.hook.0, head.cpu), head.seq, assembled.piece_missing),
-            None => 0,
-        };
-        let mut execs = assembled.execs.into_iter().flatten().map(|exec| Arrival::Exec(Box::new(exec)));
-        if assembled.piece_missing {
-            self.arrivals.extend(execs.next());
+        if let Some(cut) = assembled.cut {
+            self.give(cut);
         }
-        let arrived: Vec<Arrival> = execs.collect();
+        let lost = stream.map_or(0, |stream| self.ledger.on_record(stream, head.seq));
         if lost > 0 {
-            self.lose(scope, LossReason::RingFull, lost);
+            self.lose(ScopeId::new(head.scope), LossReason::RingFull, lost);
         }
-        self.arrivals.extend(arrived);
+        if let Some(whole) = assembled.whole {
+            self.give(whole);
+        }
+    }
+
+    fn give(&mut self, exec: Exec) {
+        let head = exec.fixed.head;
+        if let (true, Some(scope)) = (exec.args_lost, ScopeId::new(head.scope)) {
+            self.ledger.on_cut((scope, head.hook.0, head.cpu));
+        }
+        self.arrivals.push_back(Arrival::Exec(Box::new(exec)));
+    }
+
+    fn expire(&mut self, before: u64) {
+        let expired: Vec<Exec> = self.assembler.expire(before).collect();
+        for exec in expired {
+            self.give(exec);
+        }
     }
 
     fn lose(&mut self, scope: Option<ScopeId>, reason: LossReason, count: u64) {
@@ -716,6 +738,19 @@ fn stats_from(value: &[u8]) -> scope_stats {
         args_fault: next(),
         process_table_full: next(),
     }
+}
+
+/// Keys of the rows whose value holds the scope's number at an offset.
+fn rows_of(map: &dyn MapCore, offset: usize, id: ScopeId) -> libbpf_rs::Result<Vec<Vec<u8>>> {
+    let number = id.get().to_ne_bytes();
+    let mut found = Vec::new();
+    for key in map.keys() {
+        let value = map.lookup(&key, MapFlags::ANY)?;
+        if value.is_some_and(|value| value.get(offset..).is_some_and(|rest| rest.starts_with(&number))) {
+            found.push(key);
+        }
+    }
+    Ok(found)
 }
 
 /// The wall clock's reading when CLOCK_BOOTTIME was 0. Read anew for each batch, because the wall clock can be set.

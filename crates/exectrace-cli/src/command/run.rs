@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
-use exectrace::{Scope, Tree};
+use exectrace::{Scope, Tracer, Tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
@@ -15,6 +15,7 @@ use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
 use crate::labels::LabelSource;
 use crate::pipeline::{self, Account, Look, Pipeline};
+use crate::sink::Sink;
 
 pub(crate) fn main(args: RunArgs) -> ExitCode {
     match run(&args) {
@@ -32,21 +33,22 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
     let mut child = spawn(&args.command)?;
-    let ended = pidfd_of(&child)?;
-    forward_signals(&child)?;
-    capabilities::drop_others()?;
-    let look = Look { format: args.output, tree: args.tree, fields: args.logging.fields };
-    let logged =
-        Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size).and_then(|mut pipeline| {
-            pipeline.read(&mut tracer, &[ended.as_fd()])?;
-            pipeline.stop(tracer, Account::IfNotWhole)
-        });
-    // The command runs on, whatever became of the log, and its status is ours.
-    let status = child.wait().context("waiting for the command")?;
-    if let Err(error) = logged {
+    // The command runs on, whatever becomes of the log, and its status is ours.
+    if let Err(error) = log(args, tracer, sink, &child) {
         report(&error);
     }
-    Ok(status)
+    child.wait().context("waiting for the command")
+}
+
+/// Logs until the command ends.
+fn log(args: &RunArgs, mut tracer: Tracer, sink: Sink, child: &Child) -> anyhow::Result<()> {
+    forward_signals(child)?;
+    let ended = pidfd_of(child)?;
+    capabilities::drop_others()?;
+    let look = Look { format: args.output, tree: args.tree, fields: args.logging.fields };
+    let mut pipeline = Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size)?;
+    pipeline.read(&mut tracer, &[ended.as_fd()])?;
+    pipeline.stop(tracer, Account::IfNotWhole)
 }
 
 fn spawn(words: &[OsString]) -> anyhow::Result<Child> {

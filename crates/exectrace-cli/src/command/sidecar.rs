@@ -47,6 +47,8 @@ fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) ->
     let listener = TcpListener::bind(args.init_address).with_context(|| {
         Failed(Exit::Usage, format!("cannot listen at {} (--init-address chooses another)", args.init_address))
     })?;
+    // What comes now comes from the workspace.
+    capabilities::drop_others_but_ptrace()?;
     tracing::info!(address = %listener.local_addr()?, "waiting for the workspace's PID namespace");
     let found = wait_for_namespace(&listener, args.startup_timeout, stop, |number| trace_number(tracer, number))?;
     Ok(found.is_some())

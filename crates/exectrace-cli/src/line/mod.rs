@@ -23,6 +23,16 @@ pub(crate) struct Lost {
     pub(crate) count: u64,
 }
 
+impl Lost {
+    /// What is missing if this entry does not get into the log: an exec by `reason`, a loss by its own.
+    pub(crate) fn of(entry: &Entry, reason: &'static str) -> Lost {
+        match entry {
+            Entry::Exec(event) => Lost { scope: Some(event.scope), reason, count: 1 },
+            Entry::Lost(lost) => lost.clone(),
+        }
+    }
+}
+
 /// The arguments as one would type them in a POSIX shell.
 fn cmdline(event: &Event) -> Vec<u8> {
     // NUL is the only byte that cannot be quoted, and an argument cannot hold it.
