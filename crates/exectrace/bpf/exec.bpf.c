@@ -374,8 +374,9 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	copy.logged = row->logged;
 	copy.tree = row->tree;
 	copy.orphan = row->orphan;
-	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY) && row->tree) {
-		stats = stats_of(row->tree, HOOK_EXEC);
+	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY)) {
+		scope_index.forks_missed = 1;
+		stats = stats_of(place_of(parent).scope, HOOK_EXEC);
 		/* An exec's program may have been interrupted here while it counted. */
 		if (stats)
 			__sync_fetch_and_add(&stats->process_table_full, 1);

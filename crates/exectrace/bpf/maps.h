@@ -27,7 +27,8 @@ volatile struct scope_index {
 	__u32 claim_pid_ns; /* in which the claimed pids are told */
 	__u32 excluded_uids;
 	__u32 excluded_paths;
-	__u32 pad;
+	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
+			       set it too */
 } scope_index;
 
 /* PID namespace number -> scope. Written by the tracer. */

@@ -22,7 +22,7 @@ __noinline int redeem_claim(void)
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
 	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
-	struct process fresh = { .start = BPF_CORE_READ(leader, start_boottime) };
+	struct process fresh = { .start = BPF_CORE_READ(leader, start_boottime) }, *known;
 	__u32 own = BPF_CORE_READ(pid, level), tgid = BPF_CORE_READ(task, tgid), *tree;
 
 	for (__u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
@@ -38,8 +38,12 @@ __noinline int redeem_claim(void)
 		if (!tree)
 			break;
 		fresh.tree = *tree;
-		if (!bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY) &&
-		    !bpf_map_delete_elem(&tree_claims, &upid.nr))
+		known = bpf_map_lookup_elem(&processes, &tgid);
+		if (known && known->start == fresh.start)
+			known->tree = fresh.tree;
+		else if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
+			break;
+		if (!bpf_map_delete_elem(&tree_claims, &upid.nr))
 			__sync_fetch_and_add(&scope_index.claims, -1);
 		break;
 	}
@@ -59,11 +63,8 @@ static __always_inline struct process *known_process(struct task_struct *task)
 /* The row of the current process itself, not of an earlier one with its pid. */
 static __always_inline struct process *process_of(struct task_struct *task)
 {
-	struct process *process = known_process(task);
-
-	if (process || !scope_index.claims)
-		return process;
-	redeem_claim();
+	if (scope_index.claims)
+		redeem_claim();
 	return known_process(task);
 }
 
@@ -95,8 +96,8 @@ static __always_inline struct process *enlist(struct task_struct *task, __u32 tr
 	if (process)
 		return process;
 	fresh.start = task->group_leader->start_boottime;
-	/* Whoever led here was in the tree, so some image of it may have been logged. */
-	fresh.orphan = tree != 0;
+	/* It should have had a row since it was forked, with an ancestor that was logged. */
+	fresh.orphan = tree || scope_index.forks_missed;
 	if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
 		return NULL;
 	return known_process(task);

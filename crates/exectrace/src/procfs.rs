@@ -72,15 +72,15 @@ impl Procfs {
         fs::metadata(self.root.join(pid.to_string()).join("stat")).map(drop)
     }
 
-    /// Descendants of a process that live now, itself first.
-    pub(crate) fn descendants(&self, root: u32) -> Vec<u32> {
+    /// Descendants of a process that live now, itself first, without those of `without` and their descendants.
+    pub(crate) fn descendants(&self, root: u32, without: &HashSet<u32>) -> Vec<u32> {
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
         for pid in self.pids() {
             if let Some(parent) = self.parent(pid) {
                 children.entry(parent).or_default().push(pid);
             }
         }
-        let (mut found, mut seen, mut next) = (Vec::new(), HashSet::new(), vec![root]);
+        let (mut found, mut seen, mut next) = (Vec::new(), without.clone(), vec![root]);
         while let Some(pid) = next.pop() {
             if seen.insert(pid) {
                 found.push(pid);
@@ -133,15 +133,16 @@ mod tests {
             (12, "12 (make) S 11 10 10"),
             (20, "20 (sshd) S 1 20 20"),
         ]);
-        let mut found = Procfs::new(root.path()).descendants(10);
+        let mut found = Procfs::new(root.path()).descendants(10, &HashSet::new());
         found.sort_unstable();
         assert_eq!(found, [10, 11, 12]);
+        assert_eq!(Procfs::new(root.path()).descendants(10, &HashSet::from([11])), [10]);
     }
 
     #[test]
     fn a_process_that_vanishes_meanwhile_is_passed_over() {
         let root = tree(&[(10, "10 (bash) S 1")]);
         fs::create_dir(root.path().join("11")).expect("a folder");
-        assert_eq!(Procfs::new(root.path()).descendants(10), [10]);
+        assert_eq!(Procfs::new(root.path()).descendants(10, &HashSet::new()), [10]);
     }
 }

@@ -53,6 +53,24 @@ pub enum Scope {
     Node,
 }
 
+impl Scope {
+    /// Whether both name one namespace or cgroup.
+    pub(crate) fn is_same_as(&self, other: &Scope) -> bool {
+        match (self, other) {
+            (Scope::PidNamespace(own), Scope::PidNamespace(other)) => own.number == other.number,
+            (Scope::Cgroup(own), Scope::Cgroup(other)) => own.id == other.id,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn tree_root(&self) -> Option<u32> {
+        match self {
+            Scope::Tree(tree) => Some(tree.root),
+            _ => None,
+        }
+    }
+}
+
 /// Why a scope cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
@@ -79,7 +97,7 @@ pub enum ScopeError {
     #[error("{0} is the node's own PID namespace: trace the whole node instead, if that is what you want")]
     InitialNamespace(u32),
     /// The path is no cgroup of the unified hierarchy.
-    #[error("{} is no cgroup v2: {why}", path.display())]
+    #[error("{} is no cgroup v2 that can be traced: {why}", path.display())]
     NoCgroup {
         /// The path asked for.
         path: PathBuf,
@@ -92,6 +110,9 @@ pub enum ScopeError {
 const INITIAL_PID_NS: u32 = 0xEFFF_FFFC;
 /// Numbers of the other namespaces begin here, `PROC_DYNAMIC_FIRST` of fs/proc/generic.c.
 const FIRST_DYNAMIC: u32 = 0xF000_0000;
+
+/// The kernel program looks for scopes at these levels of cgroups; a task may be in a cgroup as deep as it likes.
+const DEEPEST_CGROUP: u32 = 63;
 
 /// A PID namespace, held open where it can be seen.
 #[derive(Debug)]
@@ -167,6 +188,10 @@ impl Cgroup {
     pub fn open(path: &Path) -> Result<Cgroup, ScopeError> {
         let found = cgroup::open(path)
             .map_err(|error| ScopeError::NoCgroup { path: path.to_owned(), why: error.to_string() })?;
+        if found.level.is_some_and(|level| level > DEEPEST_CGROUP) {
+            let why = format!("it lies more than {DEEPEST_CGROUP} levels below the root; trace one above it");
+            return Err(ScopeError::NoCgroup { path: path.to_owned(), why });
+        }
         Ok(Cgroup { id: found.id, level: found.level, _held: found.folder })
     }
 

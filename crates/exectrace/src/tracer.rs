@@ -25,11 +25,12 @@ use crate::host;
 use crate::loss::{Loss, LossLedger, LossReason};
 use crate::procfs::Procfs;
 use crate::record;
-use crate::scope::{Scope, ScopeId, Tree};
+use crate::scope::{Scope, ScopeId};
 use crate::skel::types::{self, exclude_key, scope_stats};
 use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
 
-/// What a tracer hands out, in the order of the ring.
+/// What a tracer hands out, in the order of the ring. Only an exec of which arguments got lost can come later than what
+/// followed it: for up to two seconds its last arguments are waited for.
 #[derive(Debug)]
 pub enum Item {
     /// An exec.
@@ -315,6 +316,9 @@ impl Tracer {
         proc: Option<PathBuf>,
         scope: Scope,
     ) -> Result<ScopeId, TracerError> {
+        // A tree within this one keeps its members.
+        let inner: HashSet<u32> =
+            self.scopes.values().filter_map(Scope::tree_root).filter(|other| *other != root).collect();
         self.scopes.insert(id, scope);
         let mut claimed = HashSet::new();
         let mut news = vec![root];
@@ -329,7 +333,7 @@ impl Tracer {
                 claimed.insert(pid);
             }
             self.write_index();
-            let living = proc.as_ref().map(|proc| Procfs::new(proc).descendants(root)).unwrap_or_default();
+            let living = proc.as_ref().map(|proc| Procfs::new(proc).descendants(root, &inner)).unwrap_or_default();
             news = living.into_iter().filter(|pid| !claimed.contains(pid)).collect();
         }
         Ok(id)
@@ -337,16 +341,22 @@ impl Tracer {
 
     /// Stops tracing a scope. What was sent before still comes.
     pub fn remove_scope(&mut self, id: ScopeId) {
-        let removed = match self.scopes.remove(&id) {
-            Some(Scope::PidNamespace(namespace)) => {
-                self.skel.maps.pid_ns_scopes.delete(&namespace.number().to_ne_bytes())
-            }
-            Some(Scope::Cgroup(cgroup)) => self.skel.maps.cgroup_scopes.delete(&cgroup.id.to_ne_bytes()),
-            Some(Scope::Tree(Tree { .. })) => self.disband_tree(id),
-            Some(Scope::Node) | None => Ok(()),
+        let Some(scope) = self.scopes.remove(&id) else { return };
+        // A scope that names the same namespace or cgroup takes the row over, the last one first.
+        let heir = self.scopes.iter().rev().find(|(_, other)| other.is_same_as(&scope)).map(|(id, _)| *id);
+        let maps = &self.skel.maps;
+        let release = |map: &dyn MapCore, key: &[u8]| match heir {
+            Some(heir) => map.update(key, &heir.get().to_ne_bytes(), MapFlags::ANY),
+            None => map.delete(key),
         };
-        // The row may be gone already: a second scope of the same namespace took its place.
-        drop(removed);
+        let released = match &scope {
+            Scope::PidNamespace(namespace) => release(&maps.pid_ns_scopes, &namespace.number().to_ne_bytes()),
+            Scope::Cgroup(cgroup) => release(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes()),
+            Scope::Tree(_) => self.disband_tree(id),
+            Scope::Node => Ok(()),
+        };
+        // What can fail here is a row that is not there, which is what is wanted.
+        drop(released);
         self.write_index();
     }
 
@@ -514,6 +524,10 @@ impl Tracer {
             if lost > 0 {
                 on_item(Item::Lost(Loss { scope: Some(scope), reason: LossReason::RingFull, count: lost }));
             }
+        }
+        let forks_missed = recursion_misses(&self.skel.progs.process_fork)? > 0;
+        if let (true, Some(bss)) = (forks_missed, &mut self.skel.maps.bss_data) {
+            bss.scope_index.forks_missed = 1;
         }
         let skipped = self.skipped()?;
         if skipped > self.skipped {

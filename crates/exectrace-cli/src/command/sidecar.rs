@@ -40,8 +40,9 @@ fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
 fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) -> anyhow::Result<bool> {
     if args.use_local_pidns {
         let namespace = PidNamespace::own(proc())?;
-        tracing::info!(pid_ns = namespace.number(), "tracing the PID namespace of this container");
+        let number = namespace.number();
         tracer.add_scope(Scope::PidNamespace(namespace))?;
+        tracing::info!(pid_ns = number, "tracing the PID namespace of this container");
         return Ok(true);
     }
     let listener = TcpListener::bind(args.init_address).with_context(|| {
