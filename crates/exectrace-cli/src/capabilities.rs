@@ -16,12 +16,12 @@ pub(crate) fn drop_others_but_ptrace() -> anyhow::Result<()> {
 
 fn drop_all_but(more: &[Capability]) -> anyhow::Result<()> {
     let had = caps::read(None, CapSet::Permitted).context("reading the own capabilities")?;
-    let mut keep = to_keep(&had);
-    keep.extend(more.iter().filter(|capability| had.contains(capability)));
+    let for_good = to_keep(&had);
+    let keep = more.iter().filter(|capability| had.contains(capability)).chain(&for_good).copied().collect();
     caps::clear(None, CapSet::Ambient).context("dropping ambient capabilities")?;
     if had.contains(&Capability::CAP_SETPCAP) {
         for capability in caps::read(None, CapSet::Bounding).context("reading the bounding set")? {
-            if !keep.contains(&capability) {
+            if !for_good.contains(&capability) {
                 caps::drop(None, CapSet::Bounding, capability).context("dropping a capability for good")?;
             }
         }

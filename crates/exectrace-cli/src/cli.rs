@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Log every program that runs in a workspace: once, truthfully, as one JSON line each.
 #[derive(Debug, Parser)]
-#[command(name = "exectrace", version, about, long_about = None, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "exectrace", version, about, long_about = None, propagate_version = true, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failure, 2 usage, 3 tracing is not possible here (`exectrace check` says why), \
     4 no handshake in time, 5 the log could not be written; run: the command's own, 125 not started, 126 not executable, 127 not found."

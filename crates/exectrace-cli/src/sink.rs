@@ -21,7 +21,7 @@ impl Sink {
     /// Stdout, by a descriptor of our own.
     pub(crate) fn stdout() -> anyhow::Result<Sink> {
         let file = rustix::io::dup(rustix::stdio::stdout())
-            .context(Failed(Exit::Output, "stdout is closed (use --log FILE)".to_owned()))?;
+            .context(Failed(Exit::Output, "stdout cannot be used (--log FILE chooses another output)".to_owned()))?;
         Ok(Sink { file: File::from(file), torn: false })
     }
 

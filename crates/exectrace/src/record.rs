@@ -193,7 +193,7 @@ pub(crate) mod tests {
                 ..Default::default()
             };
             change(&mut head);
-            decode(&as_bytes(&head).to_vec()).map(|_| ()).expect_err("no record")
+            decode(as_bytes(&head)).map(|_| ()).expect_err("no record")
         };
         assert_eq!(with(|head| head.version.0 = 9), DecodeError::Version(9));
         assert_eq!(with(|head| head.kind.0 = 7), DecodeError::Kind(7));

@@ -132,13 +132,16 @@ impl PidNamespace {
         Ok(PidNamespace { number, held: Some(held) })
     }
 
-    /// The namespace of the calling process.
+    /// The namespace of the calling process, unless it is the initial one.
     pub fn own(proc: &Path) -> Result<PidNamespace, ScopeError> {
         let (held, number) = Procfs::new(proc).own_pid_namespace().map_err(|source| ScopeError::Process {
             pid: std::process::id(),
             proc: proc.to_owned(),
             source,
         })?;
+        if number == INITIAL_PID_NS {
+            return Err(ScopeError::InitialNamespace(number));
+        }
         Ok(PidNamespace { number, held: Some(held) })
     }
 
@@ -250,9 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn the_own_namespace_is_held() {
-        let own = PidNamespace::own(Path::new("/proc")).expect("/proc is mounted");
-        assert!(own.is_held());
+    fn the_own_namespace_is_held_unless_it_is_the_node_s() {
+        match PidNamespace::own(Path::new("/proc")) {
+            Ok(own) => assert!(own.is_held() && own.number() != INITIAL_PID_NS),
+            Err(error) => assert!(matches!(error, ScopeError::InitialNamespace(INITIAL_PID_NS)), "{error}"),
+        }
     }
 
     #[test]

@@ -26,8 +26,7 @@ pub(crate) fn man() -> ExitCode {
 /// The page of the program, then those of its subcommands, as one document.
 fn render(command: &clap::Command, page: &mut Vec<u8>) -> anyhow::Result<()> {
     clap_mangen::Man::new(command.clone()).render(page).context("rendering the manual page")?;
-    let subcommands = command.get_subcommands().filter(|sub| sub.get_name() != "help");
-    subcommands.into_iter().try_for_each(|sub| render(sub, page))
+    command.get_subcommands().try_for_each(|sub| render(sub, page))
 }
 
 fn print(bytes: &[u8]) -> anyhow::Result<()> {

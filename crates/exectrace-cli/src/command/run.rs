@@ -4,10 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::Context;
 use exectrace::{Scope, Tracer, Tree};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::capabilities;
@@ -32,7 +33,9 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let mut tracer = pipeline::tracer(&args.logging).open()?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
+    catch_signals()?;
     let mut child = spawn(&args.command)?;
+    forward_signals_to(&child);
     // The command runs on, whatever becomes of the log, and its status is ours.
     if let Err(error) = log(args, tracer, sink, &child) {
         report(&error);
@@ -42,7 +45,6 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
 
 /// Logs until the command ends.
 fn log(args: &RunArgs, mut tracer: Tracer, sink: Sink, child: &Child) -> anyhow::Result<()> {
-    forward_signals(child)?;
     let ended = pidfd_of(child)?;
     capabilities::drop_others()?;
     let look = Look { format: args.output, tree: args.tree, fields: args.logging.fields };
@@ -70,24 +72,38 @@ fn pid_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
 
-/// What is sent to us is meant for the command. What a terminal sends at a key press it sends to the command as well, so
-/// that is only survived.
-fn forward_signals(child: &Child) -> anyhow::Result<()> {
-    let Some(pid) = pid_of(child) else { return Ok(()) };
-    for signal in [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2] {
-        let Some(forwarded) = rustix::process::Signal::from_named_raw(signal) else { continue };
-        let forward = move || {
-            // The command may be gone already.
-            let _ = rustix::process::kill_process(pid, forwarded);
+/// The command's pid; 0 before there is one.
+static COMMAND: AtomicI32 = AtomicI32::new(0);
+/// A signal that came before there was one; 0 if none.
+static EARLY: AtomicI32 = AtomicI32::new(0);
+
+/// What is sent to us is meant for the command, from before it starts: nothing may end us and leave it without us. What
+/// a terminal sends at a key press it sends to the command as well, as soon as there is one.
+fn catch_signals() -> anyhow::Result<()> {
+    for signal in [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT] {
+        let from_a_key = [SIGINT, SIGQUIT].contains(&signal);
+        let handle = move || match COMMAND.load(Ordering::SeqCst) {
+            0 => EARLY.store(signal, Ordering::SeqCst),
+            pid if !from_a_key => send(pid, signal),
+            _ => {}
         };
-        // SAFETY: kill(2) is async-signal-safe, and nothing else happens in the handler.
-        unsafe { signal_hook::low_level::register(signal, forward) }.context("handling a signal")?;
-    }
-    for signal in [SIGINT, SIGQUIT] {
-        // SAFETY: the handler does nothing.
-        unsafe { signal_hook::low_level::register(signal, || {}) }.context("handling a signal")?;
+        // SAFETY: kill(2) and atomics are async-signal-safe, and nothing else happens in the handler.
+        unsafe { signal_hook::low_level::register(signal, handle) }.context("handling a signal")?;
     }
     Ok(())
+}
+
+fn forward_signals_to(child: &Child) {
+    let pid = i32::try_from(child.id()).unwrap_or_default();
+    COMMAND.store(pid, Ordering::SeqCst);
+    send(pid, EARLY.swap(0, Ordering::SeqCst));
+}
+
+/// The command may be gone already.
+fn send(pid: i32, signal: i32) {
+    if let (Some(pid), Some(signal)) = (Pid::from_raw(pid), Signal::from_named_raw(signal)) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// As a shell tells it: 128 and the signal for a command that a signal ended.

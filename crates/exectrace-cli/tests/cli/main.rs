@@ -1,0 +1,19 @@
+//! `exectrace` as its users call it: words in; lines, messages and exit codes out.
+//!
+//! What needs root and a kernel that lets it load BPF has `root` in its name. Each test traces only what it started:
+//! `run` by itself, the others a PID namespace, a cgroup or a process of the test's own. No wait is a sleep: what
+//! happened is known from a line, from the end of a process or from the answer of a shell, each with a deadline.
+
+mod line;
+mod program;
+mod workspace;
+
+mod check;
+mod help;
+mod network;
+mod output;
+mod privilege;
+mod run;
+mod sidecar;
+mod static_binary;
+mod trace;
