@@ -149,6 +149,7 @@ pub(crate) enum Account {
 }
 
 fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
+    let skipped = tracer.skipped().context("reading the counters")?;
     for (scope, _) in tracer.scopes() {
         let stats = tracer.stats(scope).context("reading the counters")?;
         if account == Account::Always || not_whole(&stats) {
@@ -162,6 +163,8 @@ fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
                 args_ring_full = stats.args_ring_full,
                 args_fault = stats.args_fault,
                 process_table_full = stats.process_table_full,
+                missed = stats.missed,
+                skipped_at_most = skipped,
                 "stopped"
             );
         }
@@ -170,7 +173,10 @@ fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
 }
 
 fn not_whole(stats: &ScopeStats) -> bool {
-    stats.seen > stats.sent || stats.args_ring_full > 0 || stats.args_fault > 0 || stats.process_table_full > 0
+    stats.seen > stats.sent
+        || [stats.args_ring_full, stats.args_fault, stats.process_table_full, stats.missed]
+            .iter()
+            .any(|count| *count > 0)
 }
 
 fn entry(item: Item) -> Entry {

@@ -287,13 +287,32 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 		send_more_args(record, more, stats, args);
 }
 
+/*
+ * Each exec counts self_exec_id up by one, so an event of a process shows if
+ * there were execs of it that no program saw. (A process that the kernel kills
+ * on the way into its new image looks the same; so user space believes this
+ * only as far as the kernel says that it skipped programs.)
+ */
+static __always_inline void account_for(struct process *process, __u32 exec, __u32 scope)
+{
+	__u32 missed = exec - process->seen_exec;
+	struct scope_stats *stats;
+
+	if (!missed)
+		return;
+	process->seen_exec = exec;
+	stats = stats_of(scope, HOOK_EXEC);
+	if (stats)
+		__sync_fetch_and_add(&stats->missed, missed);
+}
+
 static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 				   struct linux_binprm *bprm, enum hook hook)
 {
-	struct place place = place_of(task);
+	__u32 exec = task->self_exec_id, uid;
+	struct place place = place_of(task, exec - 1);
 	struct scope_stats *stats;
 	struct process *process;
-	__u32 uid;
 
 	if (!place.scope)
 		return 0;
@@ -301,11 +320,12 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 	if (!stats)
 		return 0;
 	stats->cpu = bpf_get_smp_processor_id();
-	process = enlist(task, place.tree);
+	process = enlist(task, exec - 1, place.tree);
 	if (process) {
-		if (settings.backup && process->seen_exec == (__u32)task->self_exec_id)
+		if (process->seen_exec == exec)
 			return 0;
-		process->seen_exec = task->self_exec_id;
+		account_for(process, exec - 1, place.scope);
+		process->seen_exec = exec;
 	} else {
 		__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
@@ -349,12 +369,13 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 
 	if (task->pid != task->tgid || task->pid != (pid_t)bpf_get_current_pid_tgid())
 		return 0;
-	place = place_of(task);
+	place = place_of(task, task->self_exec_id);
 	if (!place.scope)
 		return 0;
-	process = enlist(task, place.tree);
+	process = enlist(task, task->self_exec_id, place.tree);
 	if (!process)
 		return 0;
+	account_for(process, task->self_exec_id, place.scope);
 	bpf_probe_read_kernel(process->comm, sizeof(process->comm), task->comm);
 	process->comm_exec = task->self_exec_id + 1;
 	return 0;
@@ -364,19 +385,22 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct process *row = process_of(parent), copy = {};
-	__u32 tgid = child->tgid;
+	__u32 tgid = child->tgid, exec = parent->self_exec_id;
+	struct process *row = process_of(parent, exec), copy = {};
 	struct scope_stats *stats;
 
 	if (!row || child->pid != child->tgid)
 		return 0;
+	if (row->seen_exec != exec)
+		account_for(row, exec, place_of(parent, exec).scope);
 	copy.start = child->start_boottime;
 	copy.logged = row->logged;
 	copy.tree = row->tree;
 	copy.orphan = row->orphan;
+	copy.seen_exec = exec;
 	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY)) {
 		scope_index.forks_missed = 1;
-		stats = stats_of(place_of(parent).scope, HOOK_EXEC);
+		stats = stats_of(place_of(parent, exec).scope, HOOK_EXEC);
 		/* An exec's program may have been interrupted here while it counted. */
 		if (stats)
 			__sync_fetch_and_add(&stats->process_table_full, 1);
@@ -387,9 +411,16 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
-	__u32 tgid = task->tgid;
+	__u32 tgid = task->tgid, exec = task->self_exec_id;
+	struct process *process;
 
-	if (task->signal->live.counter == 0 && process_of(task))
-		bpf_map_delete_elem(&processes, &tgid);
+	if (task->signal->live.counter != 0)
+		return 0;
+	process = process_of(task, exec);
+	if (!process)
+		return 0;
+	if (process->seen_exec != exec)
+		account_for(process, exec, place_of(task, exec).scope);
+	bpf_map_delete_elem(&processes, &tgid);
 	return 0;
 }

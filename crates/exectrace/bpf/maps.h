@@ -12,7 +12,6 @@
 const volatile struct settings {
 	__u32 args_limit; /* argument bytes of one exec to copy at most */
 	__u32 wakeup_bytes; /* unread bytes at which the reader is woken; 0: at each record */
-	__u32 backup; /* 1: HOOK_BACKUP is attached too, and duplicates are dropped */
 } settings = { .args_limit = 1 };
 
 /* Which kinds of scope and of exclusion there are, so that an exec that is

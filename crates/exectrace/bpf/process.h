@@ -13,18 +13,19 @@
 /*
  * Makes a row of the current process if the tracer claimed it for a tree. The
  * row stands before the claim goes, so that two threads of the process that
- * come here at once both find one of them. Not static and without arguments, so
- * that the verifier checks it once by itself.
+ * come here at once both find one of them. Not static and with a number for an
+ * argument, so that the verifier checks it once by itself.
  */
-__noinline int redeem_claim(void)
+__noinline int redeem_claim(__u32 seen_exec)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
 	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
-	struct process fresh = { .start = BPF_CORE_READ(leader, start_boottime) }, *known;
+	struct process fresh = { .seen_exec = seen_exec }, *known;
 	__u32 own = BPF_CORE_READ(pid, level), tgid = BPF_CORE_READ(task, tgid), *tree;
 
+	fresh.start = BPF_CORE_READ(leader, start_boottime);
 	for (__u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
 		struct upid upid;
 
@@ -60,11 +61,12 @@ static __always_inline struct process *known_process(struct task_struct *task)
 	return process;
 }
 
-/* The row of the current process itself, not of an earlier one with its pid. */
-static __always_inline struct process *process_of(struct task_struct *task)
+/* The row of the current process itself, not of an earlier one with its pid. A
+ * row that is made here begins with the execs up to seen_exec accounted for. */
+static __always_inline struct process *process_of(struct task_struct *task, __u32 seen_exec)
 {
 	if (scope_index.claims)
-		redeem_claim();
+		redeem_claim(seen_exec);
 	return known_process(task);
 }
 
@@ -88,9 +90,10 @@ static __always_inline __u32 tree_above(struct task_struct *task)
 }
 
 /* The row of the current process, made now if it has none; NULL: the table is full. */
-static __always_inline struct process *enlist(struct task_struct *task, __u32 tree)
+static __always_inline struct process *enlist(struct task_struct *task, __u32 seen_exec, __u32 tree)
 {
-	struct process *process = process_of(task), fresh = { .tree = tree };
+	struct process *process = process_of(task, seen_exec);
+	struct process fresh = { .seen_exec = seen_exec, .tree = tree };
 	__u32 tgid = task->tgid;
 
 	if (process)

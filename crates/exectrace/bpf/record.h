@@ -141,6 +141,7 @@ struct scope_stats {
 	__u64 args_ring_full; /* execs whose args_records were cut short */
 	__u64 args_fault;
 	__u64 process_table_full;
+	__u64 missed; /* execs that no program saw, found out by the next event of the process */
 };
 
 /* A process of interest: one that was logged or belongs to a tree, or whose
@@ -149,7 +150,7 @@ struct process {
 	__u64 start; /* tells the process from another with its pid */
 	struct image logged; /* its last logged image, or that of an ancestor */
 	__u32 tree; /* scope of the process tree, 0: none */
-	__u32 seen_exec; /* self_exec_id of the last exec handled here */
+	__u32 seen_exec; /* self_exec_id as far as execs are accounted for */
 	__u32 comm_exec; /* self_exec_id of the exec that comm came before */
 	__u32 orphan; /* 1: made late, so that logged may lack an ancestor */
 	char comm[COMM_LEN];

@@ -100,14 +100,14 @@ __noinline __u32 scope_of_cgroup(void)
 }
 
 /* Of the current task, which the caller has as a pointer that it may follow. */
-static __always_inline struct place place_of(struct task_struct *task)
+static __always_inline struct place place_of(struct task_struct *task, __u32 seen_exec)
 {
 	struct place place = { .cgroup = task->cgroups->dfl_cgrp->kn->id };
 	struct process *process;
 
 	place.level = task->thread_pid->level;
 	if (scope_index.trees) {
-		process = process_of(task);
+		process = process_of(task, seen_exec);
 		place.scope = process ? process->tree : tree_above(task);
 		place.tree = place.scope;
 	}

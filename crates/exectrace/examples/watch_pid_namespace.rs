@@ -2,7 +2,7 @@
 //!
 //!     cargo run --example watch_pid_namespace -- PID
 
-use std::{env, error::Error, io, path::Path, sync::mpsc, thread, time::Duration};
+use std::{env, error::Error, io, path::Path, thread, time::Duration};
 
 use exectrace::{Item, PidNamespace, Scope, Tracer};
 
@@ -11,9 +11,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut tracer = Tracer::builder().open()?;
     tracer.add_scope(Scope::PidNamespace(PidNamespace::of_process(Path::new("/proc"), pid)?))?;
     eprintln!("watching");
-    let (ended, end) = mpsc::channel::<()>();
-    thread::spawn(move || io::copy(&mut io::stdin(), &mut io::sink()).map(|_| drop(ended)));
-    while end.try_recv() == Err(mpsc::TryRecvError::Empty) {
+    let stdin = thread::spawn(|| io::copy(&mut io::stdin(), &mut io::sink()));
+    while !stdin.is_finished() {
         tracer.poll(Duration::from_millis(100), print)?;
     }
     Ok(tracer.stop(print)?)

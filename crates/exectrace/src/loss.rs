@@ -25,8 +25,8 @@ pub struct Loss {
 pub enum LossReason {
     /// The ring buffer had no room: the reader was too slow or the ring too small.
     RingFull,
-    /// The kernel did not run the program, because the same program was running on that CPU (`recursion_misses` of
-    /// `bpf_prog_info`). The kernel tells the number for the node only, so it is the most that can be missing.
+    /// The kernel did not run the program, because the same program was running on that CPU. Found out afterwards, when
+    /// the process forks, execs or ends.
     ProgramSkipped,
     /// A record came that this version does not understand.
     Undecodable,

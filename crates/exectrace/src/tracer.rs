@@ -216,7 +216,7 @@ pub struct Tracer {
     settings: TracerBuilder,
     round: u64,
     next_count: Instant,
-    skipped: u64,
+    missed: BTreeMap<ScopeId, u64>,
 }
 
 /// What happened to the execs of one scope, summed over CPUs. `seen` is the sum of `sent`, both kinds of excluded and
@@ -239,6 +239,9 @@ pub struct ScopeStats {
     pub args_fault: u64,
     /// Execs and forks for which the table of processes had no room.
     pub process_table_full: u64,
+    /// Execs that no program saw, because the kernel skipped it. Found out when the process forks, execs or ends, so a
+    /// process that still lives can hide one; [`Tracer::skipped`] is a bound.
+    pub missed: u64,
 }
 
 /// Records read at a time before events are handed out; bounds what waits in memory.
@@ -279,7 +282,7 @@ impl Tracer {
             settings,
             round: 0,
             next_count: Instant::now() + COUNT_EVERY,
-            skipped: 0,
+            missed: BTreeMap::new(),
         })
     }
 
@@ -445,7 +448,7 @@ impl Tracer {
 
     /// What happened to the execs of a scope.
     pub fn stats(&self, scope: ScopeId) -> Result<ScopeStats, TracerError> {
-        let mut sum = ScopeStats::default();
+        let (mut sum, mut missed) = (ScopeStats::default(), 0);
         for (_, stats) in self.raw_stats(scope)? {
             sum.seen += stats.seen;
             sum.sent += stats.sent;
@@ -455,11 +458,14 @@ impl Tracer {
             sum.args_ring_full += stats.args_ring_full;
             sum.args_fault += stats.args_fault;
             sum.process_table_full += stats.process_table_full;
+            missed += stats.missed;
         }
+        sum.missed = missed.min(self.skipped()?);
         Ok(sum)
     }
 
-    /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node.
+    /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node: the most that the
+    /// `missed` of all scopes can come to.
     pub fn skipped(&self) -> Result<u64, TracerError> {
         let links = &self.skel.links;
         let program =
@@ -521,19 +527,19 @@ impl Tracer {
                 let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
                 lost += lock(&self.inbox).ledger.on_counter((scope, hook, cpu), stats.lost_ring_full);
             }
-            if lost > 0 {
-                on_item(Item::Lost(Loss { scope: Some(scope), reason: LossReason::RingFull, count: lost }));
+            let missed = self.stats(scope)?.missed;
+            let known = std::mem::replace(self.missed.entry(scope).or_default(), missed);
+            for (reason, count) in
+                [(LossReason::RingFull, lost), (LossReason::ProgramSkipped, missed.saturating_sub(known))]
+            {
+                if count > 0 {
+                    on_item(Item::Lost(Loss { scope: Some(scope), reason, count }));
+                }
             }
         }
         let forks_missed = recursion_misses(&self.skel.progs.process_fork)? > 0;
         if let (true, Some(bss)) = (forks_missed, &mut self.skel.maps.bss_data) {
             bss.scope_index.forks_missed = 1;
-        }
-        let skipped = self.skipped()?;
-        if skipped > self.skipped {
-            let count = skipped - self.skipped;
-            self.skipped = skipped;
-            on_item(Item::Lost(Loss { scope: None, reason: LossReason::ProgramSkipped, count }));
         }
         Ok(())
     }
@@ -546,7 +552,7 @@ impl Tracer {
             let row = scope.get() * types::hook::HOOK_COUNT.0 + hook;
             let values = self.skel.maps.stats.lookup_percpu(&row.to_ne_bytes(), MapFlags::ANY).map_err(failed)?;
             let counted = values.unwrap_or_default().into_iter().map(|value| stats_from(&value));
-            let counted = counted.filter(|stats| stats.seen + stats.process_table_full > 0);
+            let counted = counted.filter(|stats| stats.seen + stats.process_table_full + stats.missed > 0);
             rows.extend(counted.map(|stats| (hook, stats)));
         }
         Ok(rows)
@@ -633,7 +639,6 @@ fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs
     if let Some(rodata) = &mut open.maps.rodata_data {
         rodata.settings.args_limit = settings.read_args_bytes;
         rodata.settings.wakeup_bytes = settings.wakeup_bytes;
-        rodata.settings.backup = u32::from(backup);
     }
     open.progs.exec_backup.set_autoload(backup);
     open.progs.exec_first.set_autoload(settings.backup != Backup::Alone);
@@ -751,6 +756,7 @@ fn stats_from(value: &[u8]) -> scope_stats {
         args_ring_full: next(),
         args_fault: next(),
         process_table_full: next(),
+        missed: next(),
     }
 }
 
