@@ -31,10 +31,13 @@
 //! ```
 
 mod assemble;
+mod builder;
 mod cgroup;
 mod enrich;
 mod event;
 pub mod host;
+mod inbox;
+mod load;
 mod loss;
 mod procfs;
 mod record;
@@ -42,7 +45,8 @@ mod scope;
 mod skel;
 mod tracer;
 
+pub use builder::{Backup, TracerBuilder};
 pub use event::{Args, Event, ExecId, Hook, Interpreter, Origin, Partial, Traits};
 pub use loss::{Loss, LossReason};
 pub use scope::{Cgroup, PidNamespace, Scope, ScopeError, ScopeId, Tree};
-pub use tracer::{Backup, Item, ScopeStats, Tracer, TracerBuilder, TracerError};
+pub use tracer::{Item, ScopeStats, Tracer, TracerError};

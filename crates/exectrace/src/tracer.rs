@@ -1,33 +1,31 @@
-//! Opens, configures, loads and attaches the kernel program; reads its ring; counts every loss.
+//! Reads the ring of the kernel program, keeps its scopes, counts every loss.
 //!
-//! No parsing here: `record` decodes, `assemble` puts pieces together, `enrich` makes events. What can fail at the start
-//! fails in [`TracerBuilder::open`] with advice; after that the loop only reads.
+//! No parsing here: `record` decodes, `assemble` puts pieces together, `enrich` makes events; `load` brings the program
+//! into the kernel. What can fail at the start fails in [`TracerBuilder::open`] with advice; after that the loop only
+//! reads.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::ffi::OsStr;
-use std::mem::{MaybeUninit, offset_of, size_of};
+use std::collections::{BTreeMap, HashSet};
+use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, OpenObject, ProgramMut, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, ProgramMut, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::assemble::{Assembler, Exec};
+use crate::builder::TracerBuilder;
 use crate::enrich::Enricher;
 use crate::event::Event;
-use crate::host;
-use crate::loss::{Loss, LossLedger, LossReason};
+use crate::inbox::{Arrival, Inbox};
+use crate::load::{self, LoadLog};
+use crate::loss::{Loss, LossReason};
 use crate::procfs::Procfs;
-use crate::record;
 use crate::scope::{Scope, ScopeId};
-use crate::skel::types::{self, exclude_key, scope_stats};
-use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
+use crate::skel::ExecSkel;
+use crate::skel::types::{self, scope_stats};
 
 /// What a tracer hands out, in the order of the ring. Only an exec of which arguments got lost can come later than what
 /// followed it: for up to two seconds its last arguments are waited for.
@@ -87,123 +85,6 @@ pub enum TracerError {
     },
 }
 
-/// Whether the second exec program is attached; see "Kernels that skip programs" in `docs/architecture.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Backup {
-    /// From kernel 7.0 on, where programs can be preempted.
-    #[default]
-    Auto,
-    /// Always.
-    On,
-    /// Never.
-    Off,
-    /// Without the first program: only to test that the second one does its work.
-    Alone,
-}
-
-/// Settings of a tracer. All of them are fixed once it is open, but for scopes.
-#[derive(Debug, Clone)]
-pub struct TracerBuilder {
-    ring_bytes: u32,
-    wakeup_bytes: u32,
-    read_args_bytes: u32,
-    max_args_bytes: u64,
-    max_scopes: u32,
-    max_processes: u32,
-    backup: Backup,
-    exclude_uids: Vec<u32>,
-    exclude_paths: Vec<PathBuf>,
-    proc: PathBuf,
-}
-
-impl Default for TracerBuilder {
-    fn default() -> TracerBuilder {
-        TracerBuilder {
-            ring_bytes: 4 << 20,
-            wakeup_bytes: 64 << 10,
-            read_args_bytes: u32::MAX,
-            max_args_bytes: u64::MAX,
-            max_scopes: 256,
-            max_processes: 32_768,
-            backup: Backup::default(),
-            exclude_uids: Vec::new(),
-            exclude_paths: Vec::new(),
-            proc: PathBuf::from("/proc"),
-        }
-    }
-}
-
-impl TracerBuilder {
-    /// Size of the ring buffer, rounded up to a power of two of at least 128 KiB; default 4 MiB. A process's resident
-    /// memory shows it twice, because it is mapped twice.
-    pub fn ring_bytes(mut self, bytes: u32) -> Self {
-        self.ring_bytes = bytes.clamp(128 << 10, 1 << 30).next_power_of_two();
-        self
-    }
-
-    /// Unread bytes at which the reader is woken before its timeout; default 64 KiB, 0: at every record, which costs each
-    /// exec some 10 µs more.
-    pub fn wakeup_bytes(mut self, bytes: u32) -> Self {
-        self.wakeup_bytes = bytes;
-        self
-    }
-
-    /// Argument bytes that the kernel copies of one exec at most; default all, up to the kernel's own limit of 6 MiB.
-    pub fn read_args_bytes(mut self, bytes: u32) -> Self {
-        self.read_args_bytes = bytes;
-        self
-    }
-
-    /// Argument bytes that an event keeps; default all. Of what it does not keep it has a hash.
-    pub fn max_args_bytes(mut self, bytes: u64) -> Self {
-        self.max_args_bytes = bytes;
-        self
-    }
-
-    /// How many scopes the tracer can hold at a time; default 256. Each takes 160 bytes per CPU.
-    pub fn max_scopes(mut self, scopes: u32) -> Self {
-        self.max_scopes = scopes.clamp(1, 1 << 20);
-        self
-    }
-
-    /// How many processes of all scopes can live at a time before parents and tree membership get lost (counted);
-    /// default 32,768. Each takes about 110 bytes of the kernel's memory.
-    pub fn max_processes(mut self, processes: u32) -> Self {
-        self.max_processes = processes.clamp(16, 1 << 22);
-        self
-    }
-
-    /// Whether the second exec program is attached.
-    pub fn backup(mut self, backup: Backup) -> Self {
-        self.backup = backup;
-        self
-    }
-
-    /// Leaves out, but counts, the execs of a real user, told as the node sees it.
-    pub fn exclude_uid(mut self, uid: u32) -> Self {
-        self.exclude_uids.push(uid);
-        self
-    }
-
-    /// Leaves out, but counts, the execs of files whose path begins so. At most 256 bytes; end it with a `/` to mean a
-    /// folder. The path is the one that the process sees: a workspace's root can mount what it likes there.
-    pub fn exclude_path(mut self, prefix: impl Into<PathBuf>) -> Self {
-        self.exclude_paths.push(prefix.into());
-        self
-    }
-
-    /// Where the proc file system is; default `/proc`.
-    pub fn proc(mut self, proc: impl Into<PathBuf>) -> Self {
-        self.proc = proc.into();
-        self
-    }
-
-    /// Loads and attaches the kernel program. It traces nothing until a scope is added.
-    pub fn open(self) -> Result<Tracer, TracerError> {
-        Tracer::open(self)
-    }
-}
-
 /// The kernel program, loaded and attached, and the reader of its ring.
 pub struct Tracer {
     // Detached before the scopes let their namespaces go: drop order is this order.
@@ -255,23 +136,23 @@ impl Tracer {
         TracerBuilder::default()
     }
 
-    fn open(settings: TracerBuilder) -> Result<Tracer, TracerError> {
+    pub(crate) fn open(settings: TracerBuilder) -> Result<Tracer, TracerError> {
         let procfs = Procfs::new(&settings.proc);
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
         let boot =
             Enricher::boot_of(&boot_id).ok_or_else(|| TracerError::Unsupported(format!("boot id {boot_id:?}")))?;
         let log = LoadLog::capture();
-        let mut skel = load(&settings, &log)?;
+        let mut skel = load::load(&settings, &log)?;
         if let Some(index) = &mut skel.maps.bss_data {
             index.scope_index.claim_pid_ns = procfs
                 .own_pid_namespace()
                 .map_err(|source| TracerError::System { what: "finding the own PID namespace", source })?
                 .1;
         }
-        exclude(&mut skel, &settings)?;
+        load::exclude(&mut skel, &settings)?;
         let inbox = Arc::new(Mutex::new(Inbox::default()));
         let ring = ring(&skel, &inbox).map_err(|source| log.failure("opening the ring buffer", source))?;
-        attach(&mut skel, settings.backup, &log)?;
+        load::attach(&mut skel, settings.backup, &log)?;
         Ok(Tracer {
             skel,
             ring,
@@ -566,149 +447,8 @@ impl AsFd for Tracer {
     }
 }
 
-/// Between the ring's callback and the loop that hands out.
-#[derive(Default)]
-struct Inbox {
-    assembler: Assembler,
-    ledger: LossLedger,
-    arrivals: VecDeque<Arrival>,
-    round: u64,
-}
-
-enum Arrival {
-    Exec(Box<Exec>),
-    Lost(Loss),
-}
-
-impl Inbox {
-    fn push(&mut self, bytes: &[u8]) {
-        let record = match record::decode(bytes) {
-            Ok(record) => record,
-            Err(_) => return self.lose(None, LossReason::Undecodable, 1),
-        };
-        let head = *record.head();
-        let stream = ScopeId::new(head.scope).map(|scope| (scope, head.hook.0, head.cpu));
-        let assembled = self.assembler.push(&record, self.round);
-        if let Some(cut) = assembled.cut {
-            self.give(cut);
-        }
-        let lost = stream.map_or(0, |stream| self.ledger.on_record(stream, head.seq));
-        if lost > 0 {
-            self.lose(ScopeId::new(head.scope), LossReason::RingFull, lost);
-        }
-        if let Some(whole) = assembled.whole {
-            self.give(whole);
-        }
-    }
-
-    fn give(&mut self, exec: Exec) {
-        let head = exec.fixed.head;
-        if let (true, Some(scope)) = (exec.args_lost, ScopeId::new(head.scope)) {
-            self.ledger.on_cut((scope, head.hook.0, head.cpu));
-        }
-        self.arrivals.push_back(Arrival::Exec(Box::new(exec)));
-    }
-
-    fn expire(&mut self, before: u64) {
-        let expired: Vec<Exec> = self.assembler.expire(before).collect();
-        for exec in expired {
-            self.give(exec);
-        }
-    }
-
-    fn lose(&mut self, scope: Option<ScopeId>, reason: LossReason, count: u64) {
-        self.arrivals.push_back(Arrival::Lost(Loss { scope, reason, count }));
-    }
-}
-
 fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
     inbox.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<ExecSkel<'static>, TracerError> {
-    // The skeleton borrows where its object lives; one pointer per tracer is what it costs not to borrow from ourselves.
-    let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
-    let mut open =
-        ExecSkelBuilder::default().open(place).map_err(|source| log.failure("opening the kernel program", source))?;
-    configure(&mut open, settings).map_err(|source| log.failure("configuring the kernel program", source))?;
-    open.load().map_err(|source| log.failure("loading the kernel program", source))
-}
-
-fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs::Result<()> {
-    let backup = with_backup(settings.backup);
-    if let Some(rodata) = &mut open.maps.rodata_data {
-        rodata.settings.args_limit = settings.read_args_bytes;
-        rodata.settings.wakeup_bytes = settings.wakeup_bytes;
-    }
-    open.progs.exec_backup.set_autoload(backup);
-    open.progs.exec_first.set_autoload(settings.backup != Backup::Alone);
-    open.maps.records.set_max_entries(settings.ring_bytes)?;
-    open.maps.stats.set_max_entries((settings.max_scopes + 1) * types::hook::HOOK_COUNT.0)?;
-    open.maps.pid_ns_scopes.set_max_entries(settings.max_scopes)?;
-    open.maps.cgroup_scopes.set_max_entries(settings.max_scopes)?;
-    open.maps.processes.set_max_entries(settings.max_processes)?;
-    open.maps.tree_claims.set_max_entries(settings.max_processes)
-}
-
-fn with_backup(backup: Backup) -> bool {
-    match backup {
-        Backup::Auto => host::kernel_version().is_some_and(|version| version >= (7, 0)),
-        Backup::On | Backup::Alone => true,
-        Backup::Off => false,
-    }
-}
-
-fn attach(skel: &mut ExecSkel<'static>, backup: Backup, log: &LoadLog) -> Result<(), TracerError> {
-    let attach = |program: &ProgramMut<'_>| {
-        program.attach().map(Some).map_err(|source| log.failure("attaching the kernel program", source))
-    };
-    // The table of processes stands before the first exec asks for it.
-    skel.links.process_exit = attach(&skel.progs.process_exit)?;
-    skel.links.process_fork = attach(&skel.progs.process_fork)?;
-    skel.links.caller_comm = attach(&skel.progs.caller_comm)?;
-    if backup != Backup::Alone {
-        skel.links.exec_first = attach(&skel.progs.exec_first)?;
-    }
-    if with_backup(backup) {
-        skel.links.exec_backup = attach(&skel.progs.exec_backup)?;
-    }
-    Ok(())
-}
-
-fn exclude(skel: &mut ExecSkel<'static>, settings: &TracerBuilder) -> Result<(), TracerError> {
-    let failed =
-        |source| TracerError::Kernel { step: "telling the kernel what to exclude", source, log: String::new() };
-    for uid in &settings.exclude_uids {
-        skel.maps.excluded_uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(failed)?;
-    }
-    for prefix in &settings.exclude_paths {
-        let key = exclude_key(prefix)?;
-        skel.maps.excluded_paths.update(&key, &[1], MapFlags::ANY).map_err(failed)?;
-    }
-    if let Some(bss) = &mut skel.maps.bss_data {
-        bss.scope_index.excluded_uids = u32::try_from(settings.exclude_uids.len()).unwrap_or(u32::MAX);
-        bss.scope_index.excluded_paths = u32::try_from(settings.exclude_paths.len()).unwrap_or(u32::MAX);
-    }
-    Ok(())
-}
-
-/// An LPM trie's key: how many bits count, then the bytes.
-fn exclude_key(prefix: &Path) -> Result<Vec<u8>, TracerError> {
-    let bytes = prefix.as_os_str().as_bytes();
-    let refuse = |why| Err(TracerError::Exclusion { what: prefix.to_owned(), why });
-    if !bytes.starts_with(b"/") {
-        return refuse("the prefix of a path must begin with a /");
-    }
-    let max = exclude_key::default().path.len();
-    match u32::try_from(bytes.len() * 8) {
-        Ok(bits) if bytes.len() <= max => {
-            let mut key = bits.to_ne_bytes().to_vec();
-            key.extend_from_slice(bytes);
-            key.resize(size_of::<exclude_key>(), 0);
-            Ok(key)
-        }
-        _ => refuse("the prefix is longer than 256 bytes"),
-    }
 }
 
 fn ring(skel: &ExecSkel<'static>, inbox: &Arc<Mutex<Inbox>>) -> libbpf_rs::Result<RingBuffer<'static>> {
@@ -778,68 +518,4 @@ fn boot_time() -> SystemTime {
     let since_boot = clock_gettime(ClockId::Boottime);
     let since_boot = Duration::try_from(since_boot).unwrap_or_default();
     SystemTime::now() - since_boot
-}
-
-/// What libbpf says while a program is loaded, which it would print to stderr.
-struct LoadLog {
-    _one_load_at_a_time: MutexGuard<'static, ()>,
-}
-
-static LOADING: Mutex<()> = Mutex::new(());
-static LOAD_LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-impl LoadLog {
-    fn capture() -> LoadLog {
-        let guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-        LOAD_LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, line| {
-            LOAD_LOG.lock().unwrap_or_else(PoisonError::into_inner).push(line.trim_end().to_owned());
-        })));
-        LoadLog { _one_load_at_a_time: guard }
-    }
-
-    fn failure(&self, step: &'static str, source: libbpf_rs::Error) -> TracerError {
-        use libbpf_rs::ErrorKind;
-        let lines = LOAD_LOG.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = host::missing_capabilities(OsStr::new("/proc"));
-        if source.kind() == ErrorKind::PermissionDenied && !missing.is_empty() {
-            return TracerError::NotPermitted(format!(
-                "it lacks {} (in Kubernetes: securityContext.capabilities.add)",
-                missing.join(" and ")
-            ));
-        }
-        if !host::has_btf() {
-            return TracerError::Unsupported(
-                "it has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF=y)".to_owned(),
-            );
-        }
-        if source.kind() == ErrorKind::PermissionDenied && lines.is_empty() {
-            return TracerError::NotPermitted(
-                "a seccomp profile, a security module or a user namespace stands in the way".to_owned(),
-            );
-        }
-        let log = lines.iter().flat_map(|line| ["\n  ", line]).collect();
-        TracerError::Kernel { step, source, log }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exclusion_must_be_an_absolute_prefix_of_at_most_256_bytes() {
-        assert!(exclude_key(Path::new("usr/bin")).is_err());
-        assert!(exclude_key(Path::new(&format!("/{}", "x".repeat(256)))).is_err());
-        let key = exclude_key(Path::new("/usr/lib/")).expect("a prefix");
-        assert_eq!(key.len(), size_of::<exclude_key>());
-        assert_eq!(key[..4], 72u32.to_ne_bytes());
-        assert_eq!(&key[4..14], b"/usr/lib/\0");
-    }
-
-    #[test]
-    fn a_ring_has_a_size_that_the_kernel_takes() {
-        assert_eq!(Tracer::builder().ring_bytes(1).ring_bytes, 128 << 10);
-        assert_eq!(Tracer::builder().ring_bytes(5 << 20).ring_bytes, 8 << 20);
-    }
 }

@@ -1,9 +1,12 @@
 //! The second program, which sees what a kernel skips in the first.
 
-use exectrace::{Backup, Hook, Tracer};
+use exectrace::{Backup, Hook, LossReason, Tracer};
 
 use crate::storm::assert_storm;
 use crate::support::*;
+
+/// Kernels from here on can preempt a program, and skip it meanwhile.
+pub(crate) const SKIPPING: (u32, u32) = (7, 0);
 
 #[test]
 fn root_the_second_program_alone_sees_what_the_first_sees() {
@@ -31,16 +34,24 @@ fn root_the_second_program_alone_sees_what_the_first_sees() {
     assert_eq!(first, second);
 }
 
+/// Whichever programs there are, each exec is seen once or counted as missed.
 #[test]
-fn root_the_second_program_alone_sees_a_storm() {
-    let run = Workspace::with(Tracer::builder().backup(Backup::Alone)).run(command("storm").args([
-        target(),
-        "2",
-        "2000",
-        "0",
-    ]));
-    assert_storm(&run.events, 2000, 2);
-    assert!(run.events.iter().all(|event| event.origin.hook == Hook::Backup));
+fn root_what_a_kernel_skips_is_counted_exactly() {
+    for backup in [Backup::Off, Backup::Alone, Backup::On] {
+        let mut workspace = Workspace::with(Tracer::builder().backup(backup));
+        let (_, _, items) = workspace.run_for_items(command("storm").args([target(), "2", "5000", "4096"]));
+        let (events, losses) = part(items);
+        let stats = workspace.tracer.stats(workspace.scope).expect("stats");
+        println!("{backup:?}: {} of {} execs missed", stats.missed, stats.seen + stats.missed);
+        // The storm's 5,000, the program that makes it, and the sentinel behind it.
+        assert_eq!(stats.seen + stats.missed, 5002, "{backup:?}: {stats:?}");
+        assert_eq!(events.len() as u64 + 1, stats.seen, "{backup:?}: {stats:?}");
+        assert!(losses.iter().all(|loss| loss.reason == LossReason::ProgramSkipped), "{losses:?}");
+        assert!(losses.iter().map(|loss| loss.count).sum::<u64>() <= stats.missed, "{losses:?} of {stats:?}");
+        if kernel() < SKIPPING {
+            assert_eq!(stats.missed, 0, "{backup:?}");
+        }
+    }
 }
 
 #[test]
@@ -48,7 +59,7 @@ fn root_both_programs_together_tell_no_exec_twice() {
     let mut workspace = Workspace::with(Tracer::builder().backup(Backup::On));
     let run = workspace.run(command("storm").args([target(), "2", "5000", "0"]));
     assert_storm(&run.events, 5000, 2);
-    if kernel() < (7, 0) {
+    if kernel() < SKIPPING {
         assert!(run.events.iter().all(|event| event.origin.hook == Hook::Exec), "nothing is skipped before 7.0");
     }
     let stats = workspace.tracer.stats(workspace.scope).expect("stats");

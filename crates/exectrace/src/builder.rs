@@ -1,0 +1,148 @@
+//! Settings of a tracer, with their defaults and bounds.
+
+use std::path::PathBuf;
+
+use crate::host;
+use crate::tracer::{Tracer, TracerError};
+
+/// Whether the second exec program is attached; see "Kernels that skip programs" in `docs/architecture.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backup {
+    /// From kernel 7.0 on, where programs can be preempted.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// Without the first program: only to test that the second one does its work.
+    Alone,
+}
+
+impl Backup {
+    /// Whether the second program is attached on this kernel.
+    pub(crate) fn is_on(self) -> bool {
+        match self {
+            Backup::Auto => host::kernel_version().is_some_and(|version| version >= PREEMPTIBLE_FROM),
+            Backup::On | Backup::Alone => true,
+            Backup::Off => false,
+        }
+    }
+}
+
+/// Kernels from here on run tracing programs preemptibly.
+const PREEMPTIBLE_FROM: (u32, u32) = (7, 0);
+
+/// Settings of a tracer. All of them are fixed once it is open, but for scopes.
+#[derive(Debug, Clone)]
+pub struct TracerBuilder {
+    pub(crate) ring_bytes: u32,
+    pub(crate) wakeup_bytes: u32,
+    pub(crate) read_args_bytes: u32,
+    pub(crate) max_args_bytes: u64,
+    pub(crate) max_scopes: u32,
+    pub(crate) max_processes: u32,
+    pub(crate) backup: Backup,
+    pub(crate) exclude_uids: Vec<u32>,
+    pub(crate) exclude_paths: Vec<PathBuf>,
+    pub(crate) proc: PathBuf,
+}
+
+impl Default for TracerBuilder {
+    fn default() -> TracerBuilder {
+        TracerBuilder {
+            ring_bytes: 4 << 20,
+            wakeup_bytes: 64 << 10,
+            read_args_bytes: u32::MAX,
+            max_args_bytes: u64::MAX,
+            max_scopes: 256,
+            max_processes: 32_768,
+            backup: Backup::default(),
+            exclude_uids: Vec::new(),
+            exclude_paths: Vec::new(),
+            proc: PathBuf::from("/proc"),
+        }
+    }
+}
+
+impl TracerBuilder {
+    /// Size of the ring buffer, rounded up to a power of two of at least 128 KiB; default 4 MiB. A process's resident
+    /// memory shows it twice, because it is mapped twice.
+    pub fn ring_bytes(mut self, bytes: u32) -> Self {
+        self.ring_bytes = bytes.clamp(128 << 10, 1 << 30).next_power_of_two();
+        self
+    }
+
+    /// Unread bytes at which the reader is woken before its timeout; default 64 KiB, 0: at every record, which makes each
+    /// exec slower.
+    pub fn wakeup_bytes(mut self, bytes: u32) -> Self {
+        self.wakeup_bytes = bytes;
+        self
+    }
+
+    /// Argument bytes that the kernel copies of one exec at most; default all, up to the kernel's own limit of 6 MiB.
+    pub fn read_args_bytes(mut self, bytes: u32) -> Self {
+        self.read_args_bytes = bytes;
+        self
+    }
+
+    /// Argument bytes that an event keeps; default all. Of what it does not keep it has a hash.
+    pub fn max_args_bytes(mut self, bytes: u64) -> Self {
+        self.max_args_bytes = bytes;
+        self
+    }
+
+    /// How many scopes the tracer can hold at a time; default 256. Each takes two rows of counters per CPU.
+    pub fn max_scopes(mut self, scopes: u32) -> Self {
+        self.max_scopes = scopes.clamp(1, 1 << 20);
+        self
+    }
+
+    /// How many processes of all scopes can live at a time before parents and tree membership get lost (counted);
+    /// default 32,768. Each takes a row of a hash map that the kernel allocates beforehand.
+    pub fn max_processes(mut self, processes: u32) -> Self {
+        self.max_processes = processes.clamp(16, 1 << 22);
+        self
+    }
+
+    /// Whether the second exec program is attached.
+    pub fn backup(mut self, backup: Backup) -> Self {
+        self.backup = backup;
+        self
+    }
+
+    /// Leaves out, but counts, the execs of a real user, told as the node sees it.
+    pub fn exclude_uid(mut self, uid: u32) -> Self {
+        self.exclude_uids.push(uid);
+        self
+    }
+
+    /// Leaves out, but counts, the execs of files whose path begins so. At most 256 bytes; end it with a `/` to mean a
+    /// folder. The path is the one that the process sees: a workspace's root can mount what it likes there.
+    pub fn exclude_path(mut self, prefix: impl Into<PathBuf>) -> Self {
+        self.exclude_paths.push(prefix.into());
+        self
+    }
+
+    /// Where the proc file system is; default `/proc`.
+    pub fn proc(mut self, proc: impl Into<PathBuf>) -> Self {
+        self.proc = proc.into();
+        self
+    }
+
+    /// Loads and attaches the kernel program. It traces nothing until a scope is added.
+    pub fn open(self) -> Result<Tracer, TracerError> {
+        Tracer::open(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_has_a_size_that_the_kernel_takes() {
+        assert_eq!(Tracer::builder().ring_bytes(1).ring_bytes, 128 << 10);
+        assert_eq!(Tracer::builder().ring_bytes(5 << 20).ring_bytes, 8 << 20);
+    }
+}
