@@ -9,8 +9,12 @@
 /* 6 MiB, the most that execve(2) lets arguments and environment take, and one. */
 #define ARGS_RECORDS ((6u << 20) / ARGS_NEXT + 2)
 
-/* Wakes the reader only with the record that crosses the mark of unread bytes:
- * a wakeup at each record costs ten times what the rest of the program does. */
+/*
+ * Wakes the reader only with the record that crosses a multiple of so many
+ * unread bytes: a wakeup at each record costs more than the rest of the program.
+ * Two CPUs that look at the same moment can both miss one crossing; the next
+ * multiple comes before the ring is full.
+ */
 static __always_inline __u64 wakeup(__u64 len)
 {
 	__u64 unread;
@@ -18,7 +22,7 @@ static __always_inline __u64 wakeup(__u64 len)
 	if (!settings.wakeup_bytes)
 		return BPF_RB_FORCE_WAKEUP;
 	unread = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
-	if (unread < settings.wakeup_bytes && unread + len >= settings.wakeup_bytes)
+	if (unread / settings.wakeup_bytes != (unread + len) / settings.wakeup_bytes)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }

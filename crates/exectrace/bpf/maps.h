@@ -11,7 +11,8 @@
  * verifier drops the code of what is switched off. */
 const volatile struct settings {
 	__u32 args_limit; /* argument bytes of one exec to copy at most */
-	__u32 wakeup_bytes; /* unread bytes at which the reader is woken; 0: at each record */
+	__u32 wakeup_bytes; /* the reader is woken at each multiple of so many unread bytes; 0: at
+			       each record */
 } settings = { .args_limit = 1 };
 
 /* Which kinds of scope and of exclusion there are, so that an exec that is

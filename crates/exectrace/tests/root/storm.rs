@@ -1,8 +1,10 @@
 //! At full speed nothing is lost, doubled or mixed up.
 
 use std::collections::{BTreeMap, HashSet};
+use std::process::Stdio;
+use std::time::Duration;
 
-use exectrace::{Event, Hook, Partial};
+use exectrace::{Event, Hook, Item, Partial};
 
 use crate::backup::SKIPPING;
 use crate::support::*;
@@ -49,4 +51,24 @@ fn root_20_000_execs_with_4096_bytes_each_are_all_seen_once_and_whole() {
     println!("{}", run.line());
     assert_storm(&run.events, 20_000, 3);
     assert!(run.events.iter().all(|event| event.argv.iter().nth(2) == Some(&filler[..])));
+}
+
+/// Large records fill the ring many times within the reader's timeout, so it must be woken in time, each time.
+#[test]
+fn root_a_reader_that_waits_to_be_woken_loses_nothing() {
+    let mut workspace = Workspace::new();
+    let mut storm =
+        workspace.namespace.spawn(command("storm").args([target(), "2", "20000", "4096"]).stdout(Stdio::null()));
+    let deadline = Deadline::new("a storm to end");
+    let (mut execs, mut lost) = (0, Vec::new());
+    let mut look = |item| match item {
+        Item::Exec(_) => execs += 1,
+        Item::Lost(loss) => lost.push(loss),
+    };
+    while storm.try_wait().expect("our child").is_none() {
+        deadline.check();
+        workspace.tracer.poll(Duration::from_millis(100), &mut look).expect("a tracer that reads");
+    }
+    workspace.tracer.drain(&mut look).expect("a tracer that reads");
+    assert_eq!((execs, lost), (20_001, Vec::new()));
 }
