@@ -213,6 +213,10 @@ impl Cli {
         let words: Vec<OsString> = words.into_iter().collect();
         Cli::try_parse_from(with_sidecar(words)).unwrap_or_else(|error| error.exit())
     }
+
+    fn is_command(word: &str) -> bool {
+        <Cli as clap::CommandFactory>::command().find_subcommand(word).is_some()
+    }
 }
 
 /// Images and templates of the first version call `exectrace --init-address …`, or `exectrace run --init-address …`
@@ -224,23 +228,13 @@ fn with_sidecar(words: Vec<OsString>) -> Vec<OsString> {
         sidecar
     };
     let Some(first) = words.get(1).and_then(|word| word.to_str()) else { return words };
-    let candidate = match first {
-        "run" => as_sidecar(&words[2..]),
-        _ if first.starts_with('-') && Cli::try_parse_from(&words).is_err() => as_sidecar(&words[1..]),
-        _ => return words,
+    let names_a_command = || words.iter().any(|word| word.to_str().is_some_and(|word| Cli::is_command(word)));
+    let is_help = || Cli::try_parse_from(&words).is_err_and(|error| !error.use_stderr());
+    let sidecar = match first {
+        "run" => Some(as_sidecar(&words[2..])).filter(|words| Cli::try_parse_from(words).is_ok()),
+        _ => (first.starts_with('-') && !names_a_command() && !is_help()).then(|| as_sidecar(&words[1..])),
     };
-    let is_help = |error: &clap::Error| !error.use_stderr();
-    match Cli::try_parse_from(&candidate) {
-        Ok(_) => candidate,
-        Err(error)
-            if first != "run"
-                && !is_help(&error)
-                && Cli::try_parse_from(&words).is_err_and(|error| !is_help(&error)) =>
-        {
-            candidate
-        }
-        Err(_) => words,
-    }
+    sidecar.unwrap_or(words)
 }
 
 #[cfg(test)]
@@ -309,6 +303,12 @@ mod tests {
     fn a_wrong_flag_of_the_first_version_is_told_as_the_sidecar_s() {
         let error = parse("--init-address nowhere").expect_err("no address").to_string();
         assert!(error.contains("--init-address"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_flag_of_another_command_is_told_as_that_one_s() {
+        let error = parse("--log-format text trace --nonsense").expect_err("no such flag").to_string();
+        assert!(error.contains("--nonsense") && error.contains("exectrace trace"), "{error}");
     }
 
     #[test]

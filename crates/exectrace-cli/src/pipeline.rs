@@ -102,18 +102,15 @@ impl Pipeline {
 
     /// Reads the tracer until one of `until` is readable.
     pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
-        loop {
+        let mut ended = false;
+        while !ended && !self.writer.is_finished() {
             let mut fds = until.to_vec();
-            let ended = {
-                fds.push(tracer.as_fd());
-                wait_any(&fds, LATENESS);
-                wait_any(until, Duration::ZERO)
-            };
+            fds.push(tracer.as_fd());
+            wait_any(&fds, LATENESS);
+            ended = wait_any(until, Duration::ZERO);
             tracer.poll(Duration::ZERO, |item| self.queue.push(entry(item))).context("reading the kernel's records")?;
-            if ended || self.writer.is_finished() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// Detaches the tracer, writes what is left and tells what could not be written. Takes a second at most.
