@@ -228,7 +228,7 @@ fn with_sidecar(words: Vec<OsString>) -> Vec<OsString> {
         sidecar
     };
     let Some(first) = words.get(1).and_then(|word| word.to_str()) else { return words };
-    let names_a_command = || words.iter().any(|word| word.to_str().is_some_and(|word| Cli::is_command(word)));
+    let names_a_command = || words.iter().any(|word| word.to_str().is_some_and(Cli::is_command));
     let is_help = || Cli::try_parse_from(&words).is_err_and(|error| !error.use_stderr());
     let sidecar = match first {
         "run" => Some(as_sidecar(&words[2..])).filter(|words| Cli::try_parse_from(words).is_ok()),
