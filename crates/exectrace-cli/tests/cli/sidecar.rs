@@ -339,3 +339,16 @@ fn root_curl_as_the_help_tells_it_is_understood() {
     workspace.tell("/bin/true after curl");
     program.wait_for_exec("/bin/true after curl");
 }
+
+/// A weakness that the documentation names: the number is all that the sidecar is told.
+#[test]
+fn root_the_first_who_comes_may_name_another_one_s_namespace() {
+    let (mut own, mut neighbour) = (Workspace::new(), Workspace::new());
+    let (mut program, address) = waiting(&["sidecar", "--label", "username=jessie"]);
+    accepted(&post(address, "", &neighbour.number()));
+    program.wait_for_message("tracing the workspace's PID namespace");
+    own.tell("/bin/true own");
+    neighbour.tell("/bin/true neighbour");
+    let (_, stopped) = program.stop();
+    assert_eq!(cmdlines(&stopped.parsed()), ["/bin/true neighbour"]);
+}

@@ -246,3 +246,14 @@ fn root_a_program_that_the_loader_serves_is_not_the_loader() {
     assert_calls(&run.events, &[]);
     assert_eq!(run.own.traits, Traits::empty());
 }
+
+#[test]
+fn root_a_copy_of_the_loader_is_seen_and_not_recognised() {
+    let Ok(loader) = std::fs::canonicalize("/lib64/ld-linux-x86-64.so.2") else { return skip("no such loader") };
+    let folder = public_folder();
+    let copied = copy(loader.to_str().expect("a path in UTF-8"), folder.path(), "innocent");
+    let run = Workspace::new().run(std::process::Command::new(&copied).arg("/bin/true"));
+    assert_own_call(&run, call(&copied, [copied.as_str(), "/bin/true"]));
+    assert_calls(&run.events, &[]);
+    assert_eq!((run.own.traits, show(&run.own.exe)), (Traits::empty(), copied));
+}

@@ -98,3 +98,19 @@ fn root_the_longest_prefix_is_one_of_256_bytes() {
     }
     assert_calls(&workspace.settle(), &[call(&other, [&other])]);
 }
+
+/// A hole that the documentation names: who can mount decides what lies at a path.
+#[test]
+fn root_what_is_mounted_over_an_excluded_path_is_left_out_and_counted() {
+    let folder = public_folder();
+    let excluded = program(folder.path(), "excluded", b"");
+    let mut workspace = Workspace::with(Tracer::builder().exclude_path(&excluded));
+    let script = "mount --bind \"$1\" \"$2\" && \"$2\" hidden";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh", target(), &excluded]);
+    let run = workspace.run(&mut command);
+    assert!(run.events.iter().all(|event| event.filename != excluded.as_bytes()), "{:?}", calls(&run.events));
+    let stats = workspace.tracer.stats(workspace.scope).expect("stats");
+    assert_eq!(stats.excluded_path, 1);
+    assert_sum(&stats);
+}

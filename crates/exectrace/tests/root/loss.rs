@@ -17,12 +17,6 @@ fn on_one_cpu(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(move || Ok(sched_setaffinity(None, &one)?)) }
 }
 
-fn drain(tracer: &mut Tracer) -> Vec<Item> {
-    let mut items = Vec::new();
-    tracer.drain(|item| items.push(item)).expect("a tracer that reads");
-    items
-}
-
 fn lost(losses: &[Loss]) -> u64 {
     losses.iter().map(|loss| loss.count).sum()
 }

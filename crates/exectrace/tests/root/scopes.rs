@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use exectrace::{Cgroup, PidNamespace, Scope, ScopeError, ScopeId, Tracer, TracerError};
+use exectrace::{Cgroup, Event, PidNamespace, Scope, ScopeError, ScopeId, Tracer, TracerError};
 
 use crate::support::*;
 
@@ -297,4 +297,19 @@ fn root_a_namespace_of_which_the_first_of_two_scopes_goes_stays_the_second_s() {
     namespace.run(Command::new(target()).arg("x"));
     let events = settle(&mut tracer, &namespace);
     assert_eq!(scopes_and_words(&events), [(first, "x".to_owned())], "it is still asked for");
+}
+
+/// A cgroup holds whom the owner of its folders leaves there.
+#[test]
+fn root_a_process_is_in_a_cgroup_s_scope_as_long_as_it_is_in_the_cgroup() {
+    let Some(inside) = CgroupFolder::new() else { return };
+    let Some(outside) = CgroupFolder::new() else { return };
+    let mut tracer = Tracer::builder().open().expect("a tracer");
+    tracer.add_scope(inside.scope()).expect("a scope");
+    let script = "\"$1\" a; echo $$ >\"$3/cgroup.procs\"; \"$1\" b; echo $$ >\"$2/cgroup.procs\"; \"$1\" c";
+    let [inner, outer] = [&inside, &outside].map(|folder| real(folder.path()));
+    inside.run(&mut shell(script, &[target(), &inner, &outer]));
+    let (events, losses) = part(drain(&mut tracer));
+    let targets: Vec<Event> = events.into_iter().filter(|event| event.filename == target().as_bytes()).collect();
+    assert_eq!((words(&targets), losses), (vec!["a".to_owned(), "c".to_owned()], Vec::new()));
 }

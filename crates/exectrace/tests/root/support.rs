@@ -452,6 +452,14 @@ pub(crate) fn no_loss(items: Vec<Item>) -> Vec<Event> {
     items.into_iter().map(event).collect()
 }
 
+/// All that is there, without waiting.
+#[track_caller]
+pub(crate) fn drain(tracer: &mut Tracer) -> Vec<Item> {
+    let mut items = Vec::new();
+    tracer.drain(|item| items.push(item)).expect("a tracer that reads");
+    items
+}
+
 /// Events and losses apart, both in their order.
 pub(crate) fn part(items: Vec<Item>) -> (Vec<Event>, Vec<Loss>) {
     let (mut events, mut losses) = (Vec::new(), Vec::new());
