@@ -25,7 +25,7 @@ use crate::tally::Tally;
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
 /// What is left of the second that a stop may take, after the tracer has drained.
-const DRAIN: Duration = Duration::from_millis(700);
+const DRAIN: Duration = Duration::from_millis(500);
 /// Bytes of lines that are written at a time.
 const BATCH: usize = 64 << 10;
 /// How often the labels' folder is looked at.
