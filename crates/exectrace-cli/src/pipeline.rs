@@ -222,11 +222,12 @@ impl Writer {
     fn run(mut self, queue: &QueueOut) -> Written {
         let mut batch = Batch::default();
         loop {
-            match queue.wait(LABELS_EVERY) {
-                Taken::Entry(entry) => self.encode(&entry, &mut batch),
-                Taken::Nothing => {}
-                Taken::End => return Written { lost: self.lost.total(), broken: None },
+            let taken = queue.wait(LABELS_EVERY);
+            if let Taken::Entry(entry) = &taken {
+                self.encode(entry, &mut batch);
             }
+            // Also when nothing more comes, so that a gap at the end is told as soon as it can be.
+            self.tell_lost(&mut batch);
             while batch.bytes.len() < BATCH {
                 match queue.take() {
                     Some(entry) => self.encode(&entry, &mut batch),
@@ -236,15 +237,22 @@ impl Writer {
             if let Err(error) = self.write(&mut batch) {
                 return Written { lost: self.lost.total(), broken: Some(error) };
             }
+            if matches!(taken, Taken::End) {
+                return Written { lost: self.lost.total(), broken: None };
+            }
             self.refresh_labels();
         }
     }
 
     fn encode(&mut self, entry: &Entry, batch: &mut Batch) {
+        self.tell_lost(batch);
+        self.encode_line(entry, batch);
+    }
+
+    fn tell_lost(&mut self, batch: &mut Batch) {
         for lost in self.lost.take() {
             self.encode_line(&Entry::Lost(lost), batch);
         }
-        self.encode_line(entry, batch);
     }
 
     fn encode_line(&mut self, entry: &Entry, batch: &mut Batch) {
@@ -258,6 +266,10 @@ impl Writer {
 
     /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
     fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
+        // Nothing can always be written, and says nothing about the output.
+        if batch.bytes.is_empty() {
+            return Ok(());
+        }
         let result = self.sink.write_lines(&batch.bytes);
         if result.is_ok() && std::mem::take(&mut self.failing) {
             tracing::info!("the log can be written again");

@@ -1,6 +1,5 @@
 //! The kernel program from bytes to attached, and what to say when it cannot be.
 
-use std::ffi::OsStr;
 use std::mem::{MaybeUninit, size_of};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -119,7 +118,7 @@ impl LoadLog {
     pub(crate) fn failure(&self, step: &'static str, source: libbpf_rs::Error) -> TracerError {
         use libbpf_rs::ErrorKind;
         let lines = LOAD_LOG.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = host::missing_capabilities(OsStr::new("/proc"));
+        let missing = host::missing_capabilities("/proc");
         if source.kind() == ErrorKind::PermissionDenied && !missing.is_empty() {
             return TracerError::NotPermitted(format!(
                 "it lacks {} (in Kubernetes: securityContext.capabilities.add)",

@@ -348,10 +348,10 @@ impl Tracer {
     /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node: the most that the
     /// `missed` of all scopes can come to.
     pub fn skipped(&self) -> Result<u64, TracerError> {
-        let links = &self.skel.links;
-        let program =
-            if links.exec_backup.is_some() { &self.skel.progs.exec_backup } else { &self.skel.progs.exec_first };
-        recursion_misses(program)
+        // By the settings, because the links are gone once it is detached.
+        let programs = &self.skel.progs;
+        let last = if self.settings.backup.is_on() { &programs.exec_backup } else { &programs.exec_first };
+        recursion_misses(last)
     }
 
     fn epoll(&self) -> BorrowedFd<'_> {
@@ -401,14 +401,16 @@ impl Tracer {
         self.round += 1;
         lock(&self.inbox).expire(self.round.saturating_sub(1));
         self.hand_out(boot_time(), on_item);
+        let skipped = self.skipped()?;
         let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
         for scope in scopes {
-            let mut lost = 0;
+            let (mut lost, mut missed) = (0, 0);
             for (hook, stats) in self.raw_stats(scope)? {
+                missed += stats.missed;
                 let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
                 lost += lock(&self.inbox).ledger.on_counter((scope, hook, cpu), stats.lost_ring_full);
             }
-            let missed = self.stats(scope)?.missed;
+            let missed = missed.min(skipped);
             let known = std::mem::replace(self.missed.entry(scope).or_default(), missed);
             for (reason, count) in
                 [(LossReason::RingFull, lost), (LossReason::ProgramSkipped, missed.saturating_sub(known))]

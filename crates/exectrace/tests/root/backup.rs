@@ -65,3 +65,13 @@ fn root_both_programs_together_tell_no_exec_twice() {
     let stats = workspace.tracer.stats(workspace.scope).expect("stats");
     assert_eq!((stats.seen, stats.sent), (5002, 5002), "{stats:?}");
 }
+
+/// The program that counts is the last one of those that were attached, also when none is any more.
+#[test]
+fn root_what_was_skipped_is_known_after_detaching_too() {
+    let mut workspace = Workspace::with(Tracer::builder().backup(Backup::Alone));
+    let before = workspace.tracer.skipped().expect("a number");
+    workspace.tracer.detach();
+    assert_eq!(workspace.tracer.skipped().expect("the same number"), before);
+    assert!(drain(&mut workspace.tracer).is_empty());
+}
