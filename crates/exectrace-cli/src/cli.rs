@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Sidecar(SidecarArgs),
     /// Tell whether this host can trace, and what to do if not
     Check(CheckArgs),
+    /// Tell whether a log is whole: what is missing, and what was changed
+    Verify(VerifyArgs),
+    /// Remove what a tracer with --pin left behind
+    Unpin(UnpinArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -71,24 +75,45 @@ pub(crate) struct TraceArgs {
     #[arg(long)]
     pub(crate) tree: bool,
     #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
     pub(crate) logging: LoggingArgs,
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(crate) struct TargetArgs {
-    /// A PID namespace and those below it, by number (readlink /proc/PID/ns/pid)
+    /// A PID namespace and those below it, by number (readlink /proc/PID/ns/pid); repeatable
     #[arg(long, value_name = "N")]
-    pub(crate) pid_ns: Option<u32>,
-    /// A process and all its descendants
+    pub(crate) pid_ns: Vec<u32>,
+    /// A process and all its descendants; repeatable
     #[arg(long, value_name = "P")]
-    pub(crate) pid: Option<u32>,
-    /// A cgroup v2 folder and those below it
+    pub(crate) pid: Vec<u32>,
+    /// A cgroup v2 folder and those below it; repeatable
     #[arg(long, value_name = "PATH")]
-    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) cgroup: Vec<PathBuf>,
     /// The whole node
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["pid_ns", "pid", "cgroup"])]
     pub(crate) all: bool,
+}
+
+/// What a tracer that runs for long has in common.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// Keep the kernel's half in this folder of a bpf file system, so that it outlives a kill; a start with the same
+    /// settings takes over and loses nothing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pin: Option<PathBuf>,
+    /// How often to execute something of our own, to see that it is seen; 0: never
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_interval)]
+    pub(crate) watchdog: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnpinArgs {
+    /// The folder that was given to --pin
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +138,8 @@ pub(crate) struct SidecarArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) labels_dir: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
     pub(crate) logging: LoggingArgs,
 }
 
@@ -121,6 +148,28 @@ pub(crate) struct CheckArgs {
     /// Format of the report
     #[arg(short, long, value_enum, default_value_t = CheckFormat::Text)]
     pub(crate) output: CheckFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Files are plain, gzip or zstd, or a container's log (CRI), in any order.\n\n\
+    Exit codes: 0 whole, 1 something is missing or was changed, and is named, 2 not a log or not readable, \
+    5 the report could not be written.")]
+pub(crate) struct VerifyArgs {
+    /// The key that the log was chained with; any file that can be read, a pipe too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain_key: Option<PathBuf>,
+    /// Format of the report
+    #[arg(short, long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(crate) output: CheckFormat,
+    /// Print at most so many findings, and how many more there are [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_findings: Option<usize>,
+    /// Print no report: the exit code says it
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Files of the log; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// What every command that logs has in common.
@@ -144,12 +193,49 @@ pub(crate) struct LoggingArgs {
     /// Leave out, but count, the execs of files whose path begins so; end with / for a folder; repeatable
     #[arg(long, value_name = "PREFIX")]
     pub(crate) exclude_path: Vec<PathBuf>,
+    /// Attempts to execute that failed: all but files that are not there, all, or none [default: notable, where seeing
+    /// them costs other system calls nothing]
+    #[arg(long, value_enum)]
+    pub(crate) failed: Option<FailedArg>,
+    /// Where to see them; tracepoint makes every system call of the node some ns slower
+    #[arg(long, value_enum, default_value_t = FailedHookArg::Auto)]
+    pub(crate) failed_hook: FailedHookArg,
+    /// Log how and when each process ended that was logged
+    #[arg(long)]
+    pub(crate) exits: bool,
+    /// How often to write down what was seen, written and lost so far; 0: at the end only
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_interval)]
+    pub(crate) ledger_interval: Duration,
+    /// Chain the lines by hashes, so that `exectrace verify` finds what was changed
+    #[arg(long)]
+    pub(crate) chain: bool,
+    /// The same, signed by what this file holds; only who has it can write such a log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain_key: Option<PathBuf>,
     /// Size of the kernel's ring buffer
     #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes_u32)]
     pub(crate) ring_size: u32,
     /// Memory for events that wait for a slow output; what does not fit is counted and told
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes)]
     pub(crate) queue_size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailedArg {
+    /// All but those of files that are not there, which are counted
+    Notable,
+    All,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailedHookArg {
+    /// fexit, or none at all
+    Auto,
+    /// At the system calls' own functions, where the kernel lets programs in
+    Fexit,
+    /// At the tracepoints sys_exit_execve and sys_exit_execveat
+    Tracepoint,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -189,6 +275,15 @@ fn parse_address(word: &str) -> Result<SocketAddr, String> {
         _ => word.to_owned(),
     };
     ip.parse().map_err(|_| "an address is IP:PORT".to_owned())
+}
+
+/// `humantime` wants a unit even for nothing.
+fn parse_interval(word: &str) -> Result<Duration, String> {
+    let interval = if word == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(word) };
+    match interval.map_err(|error| error.to_string())? {
+        interval if interval.is_zero() || interval >= Duration::from_secs(1) => Ok(interval),
+        _ => Err("at least 1s, or 0 for never".to_owned()),
+    }
 }
 
 fn parse_label(word: &str) -> Result<(String, String), String> {
@@ -312,10 +407,11 @@ mod tests {
     }
 
     #[test]
-    fn trace_needs_exactly_one_target() {
+    fn trace_needs_targets_or_the_whole_node() {
         assert!(parse("trace").is_err());
         assert!(parse("trace --all --pid 1").is_err());
         assert!(parse("trace --pid-ns 4026532200 -f json").is_ok());
+        assert!(parse("trace --cgroup /a --cgroup /b --pid 1").is_ok());
     }
 
     #[test]
@@ -325,6 +421,8 @@ mod tests {
             "sidecar --label =x",
             "trace --all --ring-size much",
             "trace --all --fields most",
+            "trace --all --ledger-interval 10ms",
+            "trace --all --watchdog soon",
         ] {
             assert!(parse(words).is_err(), "{words}");
         }

@@ -9,9 +9,9 @@ use exectrace::TracerError;
 pub(crate) enum Exit {
     /// All went well.
     Ok = 0,
-    /// Something failed that has no code of its own.
+    /// Something failed that has no code of its own; `exectrace verify`: the log is not whole.
     Failure = 1,
-    /// The command line is wrong; clap exits with this by itself.
+    /// The command line is wrong; clap exits with this by itself. `exectrace verify`: this is no log, or not readable.
     Usage = 2,
     /// Tracing is not possible here: kernel, capabilities or scope.
     CannotTrace = 3,

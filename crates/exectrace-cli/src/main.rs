@@ -9,18 +9,27 @@ mod diagnostics;
 mod exit;
 mod handshake;
 mod labels;
+mod ledger;
 mod line;
 mod pipeline;
 mod queue;
+mod seal;
 mod sink;
+mod start;
 mod stop;
 mod tally;
+mod verify;
+mod watchdog;
+mod writer;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    if watchdog::is_probe() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::from_words(std::env::args_os());
     diagnostics::init(cli.log_format);
     match cli.command {
@@ -28,6 +37,8 @@ fn main() -> ExitCode {
         Command::Trace(args) => command::trace::main(args),
         Command::Sidecar(args) => command::sidecar::main(args),
         Command::Check(args) => command::check::main(args),
+        Command::Verify(args) => command::verify::main(args),
+        Command::Unpin(args) => command::unpin::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),
     }

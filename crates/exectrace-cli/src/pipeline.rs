@@ -1,38 +1,44 @@
-//! The way of an event through the program: this thread reads the tracer, a second one encodes and writes.
+//! The way of an event through the program: this thread reads the tracer, a second one encodes and writes (`writer`).
 //!
 //! Between them is the queue, so that an output that stalls holds up nothing in the kernel. Whatever is lost on the way
 //! is counted where it is lost and written at its place in the log.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
-use exectrace::{Item, ScopeStats, Tracer, TracerBuilder};
+use anyhow::{Context, bail};
+use exectrace::{Failed, FailedHook, Item, Scope, ScopeId, ScopeStats, Tracer, TracerBuilder};
 
-use crate::cli::{Fields, LoggingArgs, OutputFormat};
-use crate::exit::{Exit, Failed};
+use crate::capabilities;
+use crate::cli::{FailedArg, FailedHookArg, Fields, LoggingArgs, OutputFormat, ServiceArgs};
+use crate::exit::{Exit, Failed as FailedWith};
 use crate::labels::LabelSource;
+use crate::ledger::{Reason, Snapshot};
 use crate::line::json::JsonEncoder;
 use crate::line::text::TextEncoder;
-use crate::line::{Entry, Lost};
-use crate::queue::{QueueIn, QueueOut, Taken, queue};
-use crate::sink::{Sink, Stopped};
+use crate::line::{Entry, Lost, Stop};
+use crate::queue::{QueueIn, queue};
+use crate::seal::ChainMode;
+use crate::sink::Sink;
+use crate::start::{self, Run};
 use crate::stop::wait_any;
-use crate::tally::Tally;
+use crate::watchdog::Watchdog;
+use crate::writer::{Encoder, Haste, Outset, Writer, Written};
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
-/// What is left of the second that a stop may take, after the tracer has drained.
-const DRAIN: Duration = Duration::from_millis(500);
-/// Bytes of lines that are written at a time.
-const BATCH: usize = 64 << 10;
-/// How often the labels' folder is looked at.
-const LABELS_EVERY: Duration = Duration::from_secs(1);
+/// An output that takes nothing for so long when exectrace is to end will take nothing more.
+const STALLED: Duration = Duration::from_millis(500);
+/// How long an output that takes lines may take for those that wait; a third of what Kubernetes grants by default.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long it may then take to say how many were too many.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A tracer with the settings of the command line.
-pub(crate) fn tracer(args: &LoggingArgs) -> TracerBuilder {
+pub(crate) fn tracer(args: &LoggingArgs) -> anyhow::Result<TracerBuilder> {
     let mut builder = Tracer::builder().ring_bytes(args.ring_size);
     if let Some(bytes) = args.max_args_bytes {
         builder = builder.max_args_bytes(bytes);
@@ -40,8 +46,52 @@ pub(crate) fn tracer(args: &LoggingArgs) -> TracerBuilder {
     if let Some(bytes) = args.read_args_bytes {
         builder = builder.read_args_bytes(bytes);
     }
+    builder = builder.exits(args.exits);
     builder = args.exclude_uid.iter().fold(builder, |builder, uid| builder.exclude_uid(*uid));
-    args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix))
+    builder = args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix));
+    let (failed, hook) = failed_attempts(args)?;
+    Ok(builder.failed(failed, hook))
+}
+
+/// The same opened, for a command that runs for long.
+pub(crate) fn service(args: &LoggingArgs, service: &ServiceArgs) -> anyhow::Result<Tracer> {
+    let builder = tracer(args)?;
+    Ok(match &service.pin {
+        Some(folder) => builder.pin(folder),
+        None => builder,
+    }
+    .open()?)
+}
+
+/// Which attempts that failed are told, and by which hook. What was asked for and cannot be had is an error; what was not
+/// asked for is had where it costs nothing.
+fn failed_attempts(args: &LoggingArgs) -> anyhow::Result<(Failed, FailedHook)> {
+    let hook = match args.failed_hook {
+        FailedHookArg::Auto | FailedHookArg::Fexit => FailedHook::Fexit,
+        FailedHookArg::Tracepoint => FailedHook::Tracepoint,
+    };
+    let (wanted, asked_for) = match args.failed {
+        Some(FailedArg::None) => return Ok((Failed::None, hook)),
+        Some(FailedArg::Notable) => (Failed::Notable, true),
+        Some(FailedArg::All) => (Failed::All, true),
+        None => (Failed::Notable, args.failed_hook != FailedHookArg::Auto),
+    };
+    match (hook.check(), asked_for) {
+        (Ok(()), _) => Ok((wanted, hook)),
+        (Err(why), true) => {
+            let advice = match hook {
+                FailedHook::Fexit => {
+                    "--failed-hook tracepoint may work and makes every system call of the node some ns slower"
+                }
+                FailedHook::Tracepoint => "--failed none does without",
+            };
+            bail!(FailedWith(Exit::CannotTrace, format!("attempts that fail cannot be seen here: {why} ({advice})")))
+        }
+        (Err(why), false) => {
+            tracing::info!(%why, "attempts to execute that fail are not logged (--failed-hook tracepoint may change that)");
+            Ok((Failed::None, hook))
+        }
+    }
 }
 
 /// What the log looks like.
@@ -51,45 +101,74 @@ pub(crate) struct Look {
     pub(crate) fields: Fields,
 }
 
+/// Where the log goes and how its lines are bound together: opened before anything is traced, because it may fail.
+pub(crate) struct Log {
+    sink: Sink,
+    chain: ChainMode,
+}
+
+impl Log {
+    pub(crate) fn open(args: &LoggingArgs) -> anyhow::Result<Log> {
+        let chain = start::chain(args)?;
+        let sink = match &args.log {
+            Some(path) => Sink::file(path)?,
+            None => Sink::stdout()?,
+        };
+        Ok(Log { sink, chain })
+    }
+}
+
+/// What a command knows about its log.
+pub(crate) struct Plan<'a> {
+    pub(crate) logging: &'a LoggingArgs,
+    pub(crate) look: Look,
+    pub(crate) labels: LabelSource,
+    pub(crate) proc: &'a Path,
+    /// When the scopes were set: what happens from then on is seen.
+    pub(crate) since: SystemTime,
+    /// Something may run in the scopes already.
+    pub(crate) expect_running: bool,
+    /// How it runs for long, if it does.
+    pub(crate) service: Option<&'a ServiceArgs>,
+}
+
 /// An open log and the thread that writes it.
 pub(crate) struct Pipeline {
     queue: QueueIn,
     writer: JoinHandle<()>,
     done: mpsc::Receiver<Written>,
-}
-
-/// What the writer has to say at its end.
-struct Written {
-    lost: u64,
-    broken: Option<std::io::Error>,
-}
-
-/// Opens what the log goes to; the rest of [`Pipeline::start`] cannot fail for the user's reasons.
-pub(crate) fn open_sink(args: &LoggingArgs) -> anyhow::Result<Sink> {
-    match &args.log {
-        Some(path) => Sink::file(path),
-        None => Sink::stdout(),
-    }
+    haste: Arc<Haste>,
+    /// Those of the workspace.
+    scopes: Vec<ScopeId>,
+    watchdog: Option<Watchdog>,
+    ledger_every: Option<Duration>,
+    next_ledger: Instant,
+    pinned: bool,
+    resumed: bool,
 }
 
 impl Pipeline {
-    pub(crate) fn start(
-        sink: Sink,
-        look: &Look,
-        mut labels: LabelSource,
-        queue_bytes: u64,
-    ) -> anyhow::Result<Pipeline> {
-        let encoder = encoder(&sink, look, &mut labels)?;
-        let (queue, receiver) = queue(queue_bytes);
-        let (tell, done) = mpsc::channel();
-        let writer = Writer {
-            sink,
-            encoder,
-            labels,
-            next_labels: Instant::now() + LABELS_EVERY,
-            lost: Tally::default(),
-            failing: false,
+    /// Begins a run of the log. The tracer's scopes are those of the workspace.
+    pub(crate) fn start(log: Log, mut plan: Plan<'_>, tracer: &mut Tracer) -> anyhow::Result<Pipeline> {
+        let Log { sink, chain } = log;
+        let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
+        let encoder = encoder(&sink, &plan.look, scopes.len() > 1, &mut plan.labels)?;
+        let run = Run::begin(plan.logging, tracer, chain, plan.proc, plan.since, plan.expect_running)?;
+        let watchdog = match plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero()) {
+            Some(every) => Some(Watchdog::new(tracer.add_scope(Scope::Children)?, every)),
+            None => None,
         };
+        capabilities::drop_others()?;
+        let pinned = plan.service.is_some_and(|service| service.pin.is_some());
+        let last = scopes.iter().map(|scope| scope.get()).max().unwrap_or_default();
+        let (mut queue, receiver) = queue(plan.logging.queue_size, last);
+        let journal = pinned.then(|| tracer.journal());
+        let resumed = run.start.resumed.is_some();
+        let start = Entry::Start(Box::new(run.start));
+        let outset = Outset { start, seal: run.seal, books: run.books, journal };
+        let haste = Arc::new(Haste::default());
+        let writer = Writer::new(sink, encoder, plan.labels, outset, Arc::clone(&haste));
+        let (tell, done) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -97,7 +176,12 @@ impl Pipeline {
                 let _ = tell.send(writer.run(&receiver));
             })
             .context("starting the writer's thread")?;
-        Ok(Pipeline { queue, writer, done })
+        for running in run.running {
+            queue.push(Entry::Running(Box::new(running)));
+        }
+        let ledger_every = Some(plan.logging.ledger_interval).filter(|every| !every.is_zero());
+        let next_ledger = Instant::now() + ledger_every.unwrap_or_default();
+        Ok(Pipeline { queue, writer, done, haste, scopes, watchdog, ledger_every, next_ledger, pinned, resumed })
     }
 
     /// Reads the tracer until one of `until` is readable.
@@ -108,34 +192,85 @@ impl Pipeline {
             fds.push(tracer.as_fd());
             wait_any(&fds, LATENESS);
             ended = wait_any(until, Duration::ZERO);
-            tracer.poll(Duration::ZERO, |item| self.queue.push(entry(item))).context("reading the kernel's records")?;
+            tracer.poll(Duration::ZERO, |item| self.take(item)).context("reading the kernel's records")?;
+            self.tick(tracer)?;
         }
         Ok(())
     }
 
-    /// Detaches the tracer, writes what is left and tells what could not be written. Takes a second at most.
-    pub(crate) fn stop(self, mut tracer: Tracer, account: Account) -> anyhow::Result<()> {
-        let Pipeline { mut queue, done, .. } = self;
-        let deadline = Instant::now() + DRAIN;
+    fn take(&mut self, item: Item) {
+        match self.watchdog.as_mut().and_then(|watchdog| watchdog.take(&item)) {
+            Some(news) => news.into_iter().for_each(|line| self.queue.push(Entry::Watchdog(line))),
+            None => self.queue.push(entry(item)),
+        }
+    }
+
+    /// What is due by the clock.
+    fn tick(&mut self, tracer: &Tracer) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if let Some(line) = self.watchdog.as_mut().and_then(|watchdog| watchdog.tick(now)) {
+            self.queue.push(Entry::Watchdog(line));
+        }
+        if let Some(every) = self.ledger_every.filter(|_| now >= self.next_ledger) {
+            self.next_ledger = now + every;
+            self.queue.push(self.ledger(tracer)?);
+        }
+        Ok(())
+    }
+
+    fn ledger(&self, tracer: &Tracer) -> anyhow::Result<Entry> {
+        let mut snapshot = Snapshot::of(tracer, &self.scopes).context("reading the counters")?;
+        if self.resumed {
+            // What of each scope another process had written, nobody knows any more.
+            snapshot.scopes.clear();
+        }
+        Ok(Entry::Ledger(Box::new(snapshot)))
+    }
+
+    /// Detaches the tracer, writes what is left and tells what could not be written. Takes no longer than a second if the
+    /// output takes nothing, and as long as [`DRAIN`] if it takes what waits.
+    pub(crate) fn stop(mut self, mut tracer: Tracer, why: &'static str, account: Account) -> anyhow::Result<()> {
         tracer.detach();
-        let drained = tracer.drain(|item| queue.push(entry(item)));
-        give_account(&tracer, account)?;
-        let untold = queue.close(DRAIN / 2);
-        let written = done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let drained = tracer.drain(|item| self.take(item));
+        give_account(&tracer, &self.scopes, account)?;
+        let stop = Entry::Stop(Stop { why, pinned: self.pinned });
+        let last = vec![self.ledger(&tracer)?, stop];
+        let Pipeline { queue, done, haste, .. } = self;
+        let untold = queue.close(last, STALLED);
+        let written = wait_for_the_writer(&done, &haste);
         drained.context("reading the kernel's last records")?;
         match written {
             Ok(Written { broken: Some(error), .. }) => {
-                Err(error).context(Failed(Exit::Output, "the log could not be written".to_owned()))
+                Err(error).context(FailedWith(Exit::Output, "the log could not be written".to_owned()))
             }
             Ok(Written { lost, .. }) if lost + untold > 0 => {
-                Err(Failed(Exit::Output, format!("{} execs are missing from the end of the log", lost + untold)).into())
+                let missing = format!("{} execs are missing from the end of the log", lost + untold);
+                Err(FailedWith(Exit::Output, missing).into())
             }
             Ok(_) => Ok(()),
             Err(_) => {
-                Err(Failed(Exit::Output, "the output takes nothing: what was waiting for it is lost".to_owned()).into())
+                let stalled = "the output takes nothing: what was waiting for it is lost".to_owned();
+                Err(FailedWith(Exit::Output, stalled).into())
             }
         }
     }
+}
+
+/// Waits as long as the output goes on, and then for the count of what it did not take.
+fn wait_for_the_writer(done: &mpsc::Receiver<Written>, haste: &Haste) -> Result<Written, mpsc::RecvTimeoutError> {
+    let deadline = Instant::now() + DRAIN;
+    let mut before = haste.written();
+    loop {
+        match done.recv_timeout(STALLED) {
+            Err(mpsc::RecvTimeoutError::Timeout) if haste.written() > before && Instant::now() < deadline => {
+                before = haste.written();
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => break,
+            ended => return ended,
+        }
+    }
+    haste.give_up();
+    done.recv_timeout(LAST_WORDS)
 }
 
 /// When to say at the end what was seen and what of it is not in the log.
@@ -145,10 +280,10 @@ pub(crate) enum Account {
     IfNotWhole,
 }
 
-fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
+fn give_account(tracer: &Tracer, scopes: &[ScopeId], account: Account) -> anyhow::Result<()> {
     let skipped = tracer.skipped().context("reading the counters")?;
-    for (scope, _) in tracer.scopes() {
-        let stats = tracer.stats(scope).context("reading the counters")?;
+    for scope in scopes {
+        let stats = tracer.stats(*scope).context("reading the counters")?;
         if account == Account::Always || not_whole(&stats) {
             tracing::info!(
                 scope = scope.get(),
@@ -158,6 +293,7 @@ fn give_account(tracer: &Tracer, account: Account) -> anyhow::Result<()> {
                 excluded_path = stats.excluded_path,
                 lost_ring_full = stats.lost_ring_full,
                 args_ring_full = stats.args_ring_full,
+                strings_ring_full = stats.strings_ring_full,
                 args_fault = stats.args_fault,
                 process_table_full = stats.process_table_full,
                 missed = stats.missed,
@@ -179,16 +315,16 @@ fn not_whole(stats: &ScopeStats) -> bool {
 fn entry(item: Item) -> Entry {
     match item {
         Item::Exec(event) => Entry::Exec(event),
-        Item::Lost(loss) => Entry::Lost(Lost { scope: loss.scope, reason: loss.reason.name(), count: loss.count }),
+        Item::Failed(failed) => Entry::Failed(failed),
+        Item::Ended(ended) => Entry::Ended(ended),
+        Item::Lost(loss) => {
+            let reason = Reason::Kernel(loss.reason);
+            Entry::Lost(Lost { what: loss.what, scope: loss.scope, reason, count: loss.count })
+        }
     }
 }
 
-enum Encoder {
-    Json(JsonEncoder),
-    Text(TextEncoder),
-}
-
-fn encoder(sink: &Sink, look: &Look, labels: &mut LabelSource) -> anyhow::Result<Encoder> {
+fn encoder(sink: &Sink, look: &Look, scopes: bool, labels: &mut LabelSource) -> anyhow::Result<Encoder> {
     let terminal = sink.is_terminal();
     let text = match look.format {
         OutputFormat::Text => true,
@@ -199,119 +335,7 @@ fn encoder(sink: &Sink, look: &Look, labels: &mut LabelSource) -> anyhow::Result
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         return Ok(Encoder::Text(TextEncoder::new(colour, look.tree)));
     }
-    let mut encoder = JsonEncoder::new(look.fields);
+    let mut encoder = JsonEncoder::new(look.fields, scopes);
     encoder.set_labels(&labels.read()?);
     Ok(Encoder::Json(encoder))
-}
-
-struct Writer {
-    sink: Sink,
-    encoder: Encoder,
-    labels: LabelSource,
-    next_labels: Instant,
-    /// What was encoded and not written.
-    lost: Tally,
-    /// The last write failed.
-    failing: bool,
-}
-
-/// Reason of a loss at the output, as the log has it.
-const WRITE_FAILED: &str = "write_failed";
-
-impl Writer {
-    fn run(mut self, queue: &QueueOut) -> Written {
-        let mut batch = Batch::default();
-        loop {
-            let taken = queue.wait(LABELS_EVERY);
-            if let Taken::Entry(entry) = &taken {
-                self.encode(entry, &mut batch);
-            }
-            // Also when nothing more comes, so that a gap at the end is told as soon as it can be.
-            self.tell_lost(&mut batch);
-            while batch.bytes.len() < BATCH {
-                match queue.take() {
-                    Some(entry) => self.encode(&entry, &mut batch),
-                    None => break,
-                }
-            }
-            if let Err(error) = self.write(&mut batch) {
-                return Written { lost: self.lost.total(), broken: Some(error) };
-            }
-            if matches!(taken, Taken::End) {
-                return Written { lost: self.lost.total(), broken: None };
-            }
-            self.refresh_labels();
-        }
-    }
-
-    fn encode(&mut self, entry: &Entry, batch: &mut Batch) {
-        self.tell_lost(batch);
-        self.encode_line(entry, batch);
-    }
-
-    fn tell_lost(&mut self, batch: &mut Batch) {
-        for lost in self.lost.take() {
-            self.encode_line(&Entry::Lost(lost), batch);
-        }
-    }
-
-    fn encode_line(&mut self, entry: &Entry, batch: &mut Batch) {
-        let now = SystemTime::now();
-        match &mut self.encoder {
-            Encoder::Json(encoder) => encoder.encode(entry, now, &mut batch.bytes),
-            Encoder::Text(encoder) => encoder.encode(entry, now, &mut batch.bytes),
-        }
-        batch.lines.push((batch.bytes.len(), Lost::of(entry, WRITE_FAILED)));
-    }
-
-    /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
-    fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
-        // Nothing can always be written, and says nothing about the output.
-        if batch.bytes.is_empty() {
-            return Ok(());
-        }
-        let result = self.sink.write_lines(&batch.bytes);
-        if result.is_ok() && std::mem::take(&mut self.failing) {
-            tracing::info!("the log can be written again");
-        }
-        let result = result.or_else(|Stopped { whole_bytes, error }| {
-            batch.lines.iter().filter(|(end, _)| *end > whole_bytes).for_each(|(_, lost)| self.lost.add(lost));
-            if error.kind() == std::io::ErrorKind::BrokenPipe {
-                return Err(error);
-            }
-            if !std::mem::replace(&mut self.failing, true) {
-                tracing::error!("the log cannot be written, what is missing will be counted: {error}");
-            }
-            Ok(())
-        });
-        batch.clear();
-        result
-    }
-
-    fn refresh_labels(&mut self) {
-        if Instant::now() < self.next_labels {
-            return;
-        }
-        self.next_labels = Instant::now() + LABELS_EVERY;
-        if let (Encoder::Json(encoder), Some(labels)) = (&mut self.encoder, self.labels.changed()) {
-            tracing::info!("the labels have changed");
-            encoder.set_labels(&labels);
-        }
-    }
-}
-
-/// Encoded lines: where each ends, and what is lost with it.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    lines: Vec<(usize, Lost)>,
-}
-
-impl Batch {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        // One exec of 2 MiB must not be remembered by its room for ever.
-        self.bytes.shrink_to(2 * BATCH);
-        self.lines.clear();
-    }
 }

@@ -1,87 +1,133 @@
 //! Between the thread that reads the ring and the one that writes the log: bounded, and never a wait for the reader.
 //!
-//! What does not fit is counted, and told at its place as soon as something fits again.
+//! What does not fit is counted, and told at its place as soon as something fits again. Where several scopes share it, one
+//! may take up a multiple of what is still free, as in the kernel's ring, so that one that floods leaves room for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
-use exectrace::Event;
+use exectrace::{Event, ScopeId};
 
-use crate::line::{Entry, Lost};
+use crate::ledger::Reason;
+use crate::line::Entry;
 use crate::tally::Tally;
 
-/// Reason of a loss in the queue, as the log has it.
-const QUEUE_FULL: &str = "queue_full";
-
-/// Entries of the smallest size that the bytes could hold; the channel reserves their slots.
+/// Entries that the channel holds. Each counts as so many of the bytes, at least, that the bytes are used up first.
 const SLOTS: usize = 16_384;
+/// Of what is free, how many times as much one scope may take up that has neighbours: 9/10 of the queue if it is alone.
+const SHARE: u64 = 9;
 
-/// A queue that holds entries of at most `bytes` bytes together.
-pub(crate) fn queue(bytes: u64) -> (QueueIn, QueueOut) {
+/// A queue that holds entries of at most `bytes` bytes together, of scopes up to number `scopes`.
+pub(crate) fn queue(bytes: u64, scopes: u32) -> (QueueIn, QueueOut) {
     let (sender, receiver) = bounded(SLOTS);
-    let used = Arc::new(AtomicU64::new(0));
+    let used = Arc::new(Used { all: AtomicU64::new(0), by_scope: (0..=scopes).map(|_| AtomicU64::new(0)).collect() });
     (QueueIn { sender, used: Arc::clone(&used), bytes, refused: Tally::default() }, QueueOut { receiver, used })
+}
+
+/// Bytes that wait, in all and by scope.
+#[derive(Debug)]
+struct Used {
+    all: AtomicU64,
+    by_scope: Vec<AtomicU64>,
+}
+
+impl Used {
+    fn by(&self, scope: Option<ScopeId>) -> Option<&AtomicU64> {
+        self.by_scope.get(usize::try_from(scope?.get()).ok()?)
+    }
+
+    fn add(&self, scope: Option<ScopeId>, bytes: u64) {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(used) = self.by(scope) {
+            used.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, scope: Option<ScopeId>, bytes: u64) {
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(used) = self.by(scope) {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Where the reader puts entries.
 pub(crate) struct QueueIn {
     sender: Sender<(Entry, u64)>,
-    used: Arc<AtomicU64>,
+    used: Arc<Used>,
     bytes: u64,
     refused: Tally,
 }
 
 impl QueueIn {
-    /// Puts an entry at the end, or counts it if there is no room.
+    /// Puts an entry at the end, or counts what is missing by it if there is no room.
     pub(crate) fn push(&mut self, entry: Entry) {
         // The gap is told together with what follows it, once and in its place.
-        let told = self.refused.is_empty() || (self.has_room(size(&entry)) && self.tell_gap());
+        let told = self.refused.is_empty() || (self.has_room(&entry) && self.tell_gap());
         let refused = if told { self.offer(entry).err() } else { Some(entry) };
         if let Some(entry) = refused {
-            self.refused.add(&Lost::of(&entry, QUEUE_FULL));
+            self.refuse(&entry);
         }
+    }
+
+    fn refuse(&mut self, entry: &Entry) {
+        entry.missing(Reason::QueueFull).iter().for_each(|lost| self.refused.add(lost));
     }
 
     fn tell_gap(&mut self) -> bool {
         for lost in self.refused.take() {
             if let Err(entry) = self.offer(Entry::Lost(lost)) {
-                self.refused.add(&Lost::of(&entry, QUEUE_FULL));
+                self.refuse(&entry);
             }
         }
         self.refused.is_empty()
     }
 
+    fn cost(&self, entry: &Entry) -> u64 {
+        match size(entry) {
+            0 => 0,
+            size => size.max(self.bytes / SLOTS as u64),
+        }
+    }
+
     /// One entry larger than the whole queue goes in when nothing else is there.
-    fn has_room(&self, size: u64) -> bool {
-        let used = self.used.load(Ordering::Relaxed);
-        used == 0 || used + size <= self.bytes
+    fn has_room(&self, entry: &Entry) -> bool {
+        let (cost, used) = (self.cost(entry), self.used.all.load(Ordering::Relaxed));
+        if used == 0 || cost == 0 {
+            return true;
+        }
+        let scope = entry.what().map(|(_, scope)| scope);
+        let own = self.used.by(scope).map_or(0, |used| used.load(Ordering::Relaxed));
+        let has_neighbours = self.used.by_scope.len() > 2;
+        used + cost <= self.bytes && (!has_neighbours || own + cost <= (self.bytes - used).saturating_mul(SHARE))
     }
 
     fn offer(&self, entry: Entry) -> Result<(), Entry> {
-        let size = size(&entry);
-        if !self.has_room(size) {
+        let (cost, scope) = (self.cost(&entry), entry.what().map(|(_, scope)| scope));
+        if !self.has_room(&entry) {
             return Err(entry);
         }
-        self.used.fetch_add(size, Ordering::Relaxed);
-        self.sender.try_send((entry, size)).map_err(|error| {
-            self.used.fetch_sub(size, Ordering::Relaxed);
+        self.used.add(scope, cost);
+        self.sender.try_send((entry, cost)).map_err(|error| {
+            self.used.remove(scope, cost);
             match error {
                 TrySendError::Full((entry, _)) | TrySendError::Disconnected((entry, _)) => entry,
             }
         })
     }
 
-    /// Ends the queue. Tells a gap at the end, waiting for room for it at most for `patience`; returns what could not be
-    /// told.
-    pub(crate) fn close(mut self, patience: Duration) -> u64 {
+    /// Ends the queue with these entries, after a gap that is not told yet, waiting for room for them at most for
+    /// `patience`; returns how much of the gap could not be told.
+    pub(crate) fn close(mut self, last: Vec<Entry>, patience: Duration) -> u64 {
         let deadline = Instant::now() + patience;
-        for lost in self.refused.take() {
+        let gap: Vec<Entry> = self.refused.take().into_iter().map(Entry::Lost).collect();
+        for entry in gap.into_iter().chain(last) {
             if let Err(SendTimeoutError::Timeout((entry, _)) | SendTimeoutError::Disconnected((entry, _))) =
-                self.sender.send_deadline((Entry::Lost(lost), 0), deadline)
+                self.sender.send_deadline((entry, 0), deadline)
             {
-                self.refused.add(&Lost::of(&entry, QUEUE_FULL));
+                self.refuse(&entry);
             }
         }
         self.refused.total()
@@ -91,7 +137,7 @@ impl QueueIn {
 /// Where the writer takes them.
 pub(crate) struct QueueOut {
     receiver: Receiver<(Entry, u64)>,
-    used: Arc<AtomicU64>,
+    used: Arc<Used>,
 }
 
 /// What the queue had.
@@ -116,8 +162,8 @@ impl QueueOut {
         }
     }
 
-    fn free(&self, (entry, size): (Entry, u64)) -> Entry {
-        self.used.fetch_sub(size, Ordering::Relaxed);
+    fn free(&self, (entry, cost): (Entry, u64)) -> Entry {
+        self.used.remove(entry.what().map(|(_, scope)| scope), cost);
         entry
     }
 }
@@ -130,14 +176,19 @@ fn size(entry: &Entry) -> u64 {
     };
     match entry {
         Entry::Exec(event) => size_of::<Event>() as u64 + heap(event),
-        Entry::Lost(_) => 0,
+        Entry::Failed(failed) => size_of::<Event>() as u64 + heap(&failed.attempt),
+        Entry::Ended(ended) => size_of_val(ended.as_ref()) as u64 + ended.comm.len() as u64,
+        // Few, and never to be refused.
+        _ => 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use exectrace::{LossReason, What};
+
     use super::*;
-    use crate::line::samples;
+    use crate::line::{Lost, samples};
 
     fn exec() -> Entry {
         Entry::Exec(Box::new(samples::uname()))
@@ -148,13 +199,14 @@ mod tests {
             .map(|entry| match entry {
                 Entry::Exec(_) => None,
                 Entry::Lost(lost) => Some(lost.count),
+                other => panic!("{other:?}"),
             })
             .collect()
     }
 
     #[test]
     fn what_does_not_fit_is_told_where_it_is_missing() {
-        let (mut sender, receiver) = queue(2 * size(&exec()));
+        let (mut sender, receiver) = queue(2 * size(&exec()), 1);
         for _ in 0..5 {
             sender.push(exec());
         }
@@ -165,13 +217,18 @@ mod tests {
 
     #[test]
     fn a_loss_of_the_kernel_s_that_does_not_fit_is_not_forgotten() {
-        let (mut sender, receiver) = queue(size(&exec()));
+        let (mut sender, receiver) = queue(size(&exec()), 1);
         sender.push(exec());
         sender.push(exec());
         for _ in 0..SLOTS {
             let _ = sender.sender.try_send((exec(), 0));
         }
-        sender.push(Entry::Lost(Lost { scope: None, reason: "ring_full", count: 7 }));
+        sender.push(Entry::Lost(Lost {
+            what: What::Exec,
+            scope: None,
+            reason: Reason::Kernel(LossReason::RingFull),
+            count: 7,
+        }));
         drain(&receiver);
         sender.push(exec());
         assert_eq!(drain(&receiver), [Some(7), Some(1), None]);
@@ -179,7 +236,7 @@ mod tests {
 
     #[test]
     fn one_entry_larger_than_the_queue_passes() {
-        let (mut sender, receiver) = queue(1);
+        let (mut sender, receiver) = queue(1, 1);
         sender.push(exec());
         sender.push(exec());
         assert_eq!(drain(&receiver), [None]);
@@ -187,23 +244,45 @@ mod tests {
 
     #[test]
     fn a_gap_at_the_end_is_told_on_closing() {
-        let (mut sender, receiver) = queue(1);
+        let (mut sender, receiver) = queue(1, 1);
         sender.push(exec());
         sender.push(exec());
-        assert_eq!(sender.close(Duration::ZERO), 0);
+        assert_eq!(sender.close(Vec::new(), Duration::ZERO), 0);
         assert_eq!(drain(&receiver), [None, Some(1)]);
         assert!(matches!(receiver.wait(Duration::ZERO), Taken::End));
     }
 
     #[test]
     fn a_gap_that_cannot_be_told_on_closing_is_returned() {
-        let (mut sender, receiver) = queue(1);
+        let (mut sender, receiver) = queue(1, 1);
         sender.push(exec());
         sender.push(exec());
         for _ in 0..SLOTS {
             let _ = sender.sender.try_send((exec(), 0));
         }
-        assert_eq!(sender.close(Duration::ZERO), 1);
+        assert_eq!(sender.close(Vec::new(), Duration::ZERO), 1);
         drop(receiver);
+    }
+
+    #[test]
+    fn a_scope_that_floods_leaves_room_for_its_neighbours() {
+        let (mut sender, receiver) = queue(20 * size(&exec()), 2);
+        let quiet = || {
+            let mut event = samples::uname();
+            event.scope = scope(2);
+            Entry::Exec(Box::new(event))
+        };
+        for _ in 0..40 {
+            sender.push(exec());
+        }
+        sender.push(quiet());
+        let taken: Vec<Entry> = std::iter::from_fn(|| receiver.take()).collect();
+        let of_quiet = taken.iter().filter(|entry| entry.what() == Some((What::Exec, scope(2)))).count();
+        assert_eq!((taken.len(), of_quiet), (20, 1), "18 of the flood, its gap, and the quiet one");
+    }
+
+    /// Numbers of scopes are the tracer's to give; these come from a sample's.
+    fn scope(number: u32) -> ScopeId {
+        ScopeId::try_from(number).expect("not 0")
     }
 }

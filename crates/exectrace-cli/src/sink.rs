@@ -1,7 +1,7 @@
 //! Where lines go: stdout or a file. Knows how many lines of a batch were taken, whatever happens on the way.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -32,7 +32,8 @@ impl Sink {
             .append(true)
             .open(path)
             .with_context(|| Failed(Exit::Output, format!("cannot write the log to {}", path.display())))?;
-        Ok(Sink { file, torn: false })
+        let torn = ends_within_a_line(path);
+        Ok(Sink { file, torn })
     }
 
     /// Whether people look at it.
@@ -79,6 +80,20 @@ impl Sink {
     }
 }
 
+/// Whether who wrote a file before was ended in the middle of a line. What is no regular file has no end to look at.
+fn ends_within_a_line(path: &Path) -> bool {
+    let last = File::open(path).and_then(|mut file| {
+        let mut last = [0];
+        if !file.metadata()?.is_file() || file.seek(SeekFrom::End(0))? == 0 {
+            return Ok(b'\n');
+        }
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        Ok(last[0])
+    });
+    last.is_ok_and(|last| last != b'\n')
+}
+
 /// A write that ended early.
 #[derive(Debug)]
 pub(crate) struct Stopped {
@@ -90,8 +105,6 @@ pub(crate) struct Stopped {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[test]
@@ -102,6 +115,15 @@ mod tests {
             Sink::file(&path).expect("a file").write_lines(line).expect("room");
         }
         assert_eq!(std::fs::read(&path).expect("the file"), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_ended_before_the_next() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log");
+        std::fs::write(&path, "one\ntw").expect("a file");
+        Sink::file(&path).expect("a file").write_lines(b"three\n").expect("room");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"one\ntw\nthree\n");
     }
 
     #[test]

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::ScopeId;
+use exectrace::{ScopeId, What};
 
+use crate::ledger::Reason;
 use crate::line::Lost;
 
-/// Execs that are not in the log and not told yet.
+/// What is not in the log and not told yet.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    counts: BTreeMap<(Option<ScopeId>, &'static str), u64>,
+    counts: BTreeMap<(What, Option<ScopeId>, Reason), u64>,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, lost: &Lost) {
-        *self.counts.entry((lost.scope, lost.reason)).or_default() += lost.count;
+        *self.counts.entry((lost.what, lost.scope, lost.reason)).or_default() += lost.count;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -28,6 +29,6 @@ impl Tally {
     /// What is to be told, each once.
     pub(crate) fn take(&mut self) -> Vec<Lost> {
         let counts = std::mem::take(&mut self.counts);
-        counts.into_iter().map(|((scope, reason), count)| Lost { scope, reason, count }).collect()
+        counts.into_iter().map(|((what, scope, reason), count)| Lost { what, scope, reason, count }).collect()
     }
 }

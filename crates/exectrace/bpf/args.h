@@ -9,27 +9,18 @@
 /* 6 MiB, the most that execve(2) lets arguments and environment take, and one. */
 #define ARGS_RECORDS ((6u << 20) / ARGS_NEXT + 2)
 
-/*
- * Wakes the reader only with the record that crosses a multiple of so many
- * unread bytes: a wakeup at each record costs more than the rest of the program.
- * Two CPUs that look at the same moment can both miss one crossing; the next
- * multiple comes before the ring is full.
- */
-static __always_inline __u64 wakeup(__u64 len)
+/* Tells that no more arguments come, and why. */
+static __always_inline void end_args(struct args_scratch *args, struct scope_budget *budget,
+				     enum exec_flag why)
 {
-	__u64 unread;
-
-	if (!settings.wakeup_bytes)
-		return BPF_RB_FORCE_WAKEUP;
-	unread = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
-	if (unread / settings.wakeup_bytes != (unread + len) / settings.wakeup_bytes)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
+	args->head.flags |= why;
+	args->head.args_len = 0;
+	send(budget, &args->head, sizeof(args->head));
 }
 
 static __always_inline void send_more_args(const struct exec_record *record,
 					   struct args_scratch *args, struct scope_stats *stats,
-					   const char *from)
+					   struct scope_budget *budget, const char *from)
 {
 	volatile __u32 *offset = &args->head.args_offset;
 	__u32 wanted = record->args_wanted;
@@ -47,17 +38,19 @@ static __always_inline void send_more_args(const struct exec_record *record,
 		AT_MOST(len, ARGS_NEXT);
 		args->head.seq = stats->seq++;
 		args->head.args_len = len;
+		if (room_for(budget) != ROOM_ALL) {
+			stats->args_ring_full++;
+			end_args(args, budget, EXEC_ARGS_TIGHT);
+			return;
+		}
 		if (bpf_probe_read_user(args->bytes, len, from + done)) {
 			stats->args_fault++;
-			args->head.flags |= EXEC_ARGS_FAULT;
-			args->head.args_len = 0;
-			bpf_ringbuf_output(&records, &args->head, sizeof(args->head),
-					   BPF_RB_NO_WAKEUP);
+			end_args(args, budget, EXEC_ARGS_FAULT);
 			return;
 		}
 		size = sizeof(args->head) + len;
 		AT_MOST(size, sizeof(*args));
-		if (bpf_ringbuf_output(&records, args, size, wakeup(size))) {
+		if (!send(budget, args, size)) {
 			stats->args_ring_full++;
 			return;
 		}

@@ -23,130 +23,12 @@
 #include "process.h"
 #include "scope.h"
 #include "path.h"
+#include "room.h"
+#include "fields.h"
 #include "args.h"
+#include "failed.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-static __always_inline struct scope_stats *stats_of(__u32 scope, enum hook hook)
-{
-	__u32 row = scope * HOOK_COUNT + hook;
-
-	return bpf_map_lookup_elem(&stats, &row);
-}
-
-static __always_inline void copy_ids(struct exec_record *record, struct task_struct *task,
-				     const struct place *place)
-{
-	struct pid *pid = task->thread_pid, *session;
-	const struct cred *cred = task->cred;
-	struct upid upid = {};
-	struct tty_struct *tty;
-
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      (place->level & 63) * sizeof(upid));
-	record->vpid = upid.nr;
-	record->ns_level = pid->level;
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      (pid->level & 63) * sizeof(upid));
-	record->pid_ns = BPF_CORE_READ(upid.ns, ns.inum);
-	record->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	record->ppid = task->real_parent->tgid;
-	record->sid = 0;
-	session = BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]);
-	if (session)
-		record->sid = BPF_CORE_READ(session, numbers[0].nr);
-	record->uid = cred->uid.val;
-	record->gid = cred->gid.val;
-	record->euid = cred->euid.val;
-	record->egid = cred->egid.val;
-	record->loginuid = -1;
-	record->audit_session = -1;
-	if (bpf_core_field_exists(task->loginuid)) {
-		record->loginuid = BPF_CORE_READ(task, loginuid.val);
-		record->audit_session = BPF_CORE_READ(task, sessionid);
-	}
-	record->tty[0] = 0;
-	tty = BPF_CORE_READ(task, signal, tty);
-	if (tty)
-		bpf_probe_read_kernel_str(record->tty, sizeof(record->tty), tty->name);
-}
-
-static __always_inline void copy_file(struct exec_record *record, struct linux_binprm *bprm)
-{
-	struct inode *inode = bprm->file->f_inode;
-	__u32 mode = inode->i_mode;
-
-	record->exe_inode = inode->i_ino;
-	record->exe_device = inode->i_sb->s_dev;
-	record->exe_mode = mode;
-	if (inode->i_nlink == 0)
-		record->head.flags |= EXEC_DELETED;
-	/* per_clear says that the kernel honoured the bits: neither nosuid nor
-	 * no_new_privs stood in the way. */
-	if (mode & (S_ISUID | S_ISGID) && bprm->per_clear)
-		record->head.flags |= EXEC_SETUID;
-}
-
-/* Appends a string of the kernel's to the tail, without its NUL. */
-static __always_inline __u32 append_string(struct exec_scratch *scratch, __u64 tail, __u32 size,
-					   const char *string, __u32 fault, __u32 cut)
-{
-	long len;
-
-	AT_MOST(tail, PATH_LEN + INTERP_LEN);
-	len = bpf_probe_read_kernel_str(&scratch->tail[tail], size, string);
-	if (len <= 0) {
-		scratch->record.head.flags |= fault;
-		return 0;
-	}
-	if (len == size)
-		scratch->record.head.flags |= cut;
-	return len - 1;
-}
-
-/* Appends the path that was walked; the flags come in the order of enum exec_flag. */
-static __always_inline __u32 append_path(struct exec_scratch *scratch, __u64 tail,
-					 struct path_scratch *path, __u32 fault, __u32 cut,
-					 __u32 outside)
-{
-	__u32 state = path->state;
-	__u64 start = *(volatile __u32 *)&path->start, len;
-
-	if (state == WALK_FAULT)
-		scratch->record.head.flags |= fault;
-	if (state == WALK_CUT)
-		scratch->record.head.flags |= cut;
-	if (state == WALK_OUTSIDE)
-		scratch->record.head.flags |= outside;
-	AT_MOST(start, PATH_LEN);
-	len = PATH_LEN - start;
-	AT_MOST(len, PATH_LEN);
-	AT_MOST(tail, 2 * PATH_LEN + INTERP_LEN);
-	if (bpf_probe_read_kernel(&scratch->tail[tail], len, &path->bytes[start])) {
-		scratch->record.head.flags |= fault;
-		return 0;
-	}
-	return len;
-}
-
-/* A file that no directory holds, on the kernel's own tmpfs or hugetlbfs, with
- * the name that memfd_create(2) gives; users cannot make one in another way. */
-static __always_inline bool is_memfd(const struct path_scratch *path, struct inode *inode)
-{
-	const char memfd[] = "/memfd:";
-	unsigned long magic = inode->i_sb->s_magic;
-	__u64 start = *(volatile __u32 *)&path->start;
-
-	if (path->state != WALK_NO_MOUNT || (magic != TMPFS_MAGIC && magic != HUGETLBFS_MAGIC))
-		return false;
-	AT_MOST(start, PATH_LEN);
-	for (__u32 i = 0; i < sizeof(memfd) - 1; i++)
-		if (path->bytes[start + i] != memfd[i])
-			return false;
-	return true;
-}
 
 static __always_inline bool excluded_path(const struct path_scratch *path, enum hook hook)
 {
@@ -165,13 +47,38 @@ static __always_inline bool excluded_path(const struct path_scratch *path, enum 
 	return bpf_map_lookup_elem(&excluded_paths, key) != NULL;
 }
 
-/* The exec itself: what is small and certain first, the arguments last. */
+/* The record alone, when there was no room for what it says in its tail. */
+static __always_inline bool send_fixed(struct exec_scratch *scratch, struct scope_stats *stats,
+				       struct scope_budget *budget)
+{
+	struct exec_record *record = &scratch->record;
+
+	if (!(record->head.flags & EXEC_STRINGS_TIGHT))
+		stats->strings_ring_full++;
+	if (record->args_total && !(record->head.flags & EXEC_ARGS_TIGHT))
+		stats->args_ring_full++;
+	record->head.flags |= EXEC_STRINGS_TIGHT;
+	if (record->args_total)
+		record->head.flags |= EXEC_ARGS_TIGHT;
+	record->filename_len = 0;
+	record->interp_len = 0;
+	record->exe_len = 0;
+	record->cwd_len = 0;
+	record->tty_len = 0;
+	record->args_wanted = 0;
+	record->head.args_len = 0;
+	return send(budget, scratch, sizeof(*record));
+}
+
+/* The exec itself: what is small and certain first, the arguments last. When the
+ * ring is tight, the arguments go first, then the strings, and the record last. */
 static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 					struct linux_binprm *bprm, enum hook hook,
 					const struct place *place, struct process *process,
 					struct scope_stats *stats)
 {
 	__u32 row = hook;
+	struct scope_budget *budget = budget_of(place->scope);
 	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &row);
 	struct path_scratch *path = bpf_map_lookup_elem(&path_scratch, &row);
 	struct args_scratch *more = bpf_map_lookup_elem(&args_scratch, &row);
@@ -179,11 +86,18 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	__u64 args_total = task->mm->arg_end - task->mm->arg_start;
 	struct exec_record *record;
 	struct fs_struct *fs = task->fs;
-	__u64 tail, len, size;
+	__u64 tail, len, size, keep;
+	enum room room;
 
 	/* Rows of an array that are always there; the verifier cannot know. */
-	if (!scratch || !path || !more)
+	if (!scratch || !path || !more || !budget)
 		return;
+	room = room_for(budget);
+	if (room == ROOM_NONE && !scope_index.excluded_paths) {
+		stats->seq++;
+		stats->lost_ring_full++;
+		return;
+	}
 	record = &scratch->record;
 
 	path->dentry = bprm->file->f_path.dentry;
@@ -193,6 +107,11 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	walk(hook);
 	if (scope_index.excluded_paths && excluded_path(path, hook)) {
 		stats->excluded_path++;
+		return;
+	}
+	if (room == ROOM_NONE) {
+		stats->seq++;
+		stats->lost_ring_full++;
 		return;
 	}
 
@@ -238,34 +157,53 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 		record->head.flags |= EXEC_COMM_UNKNOWN;
 	}
 
-	tail = record->filename_len = append_string(scratch, 0, PATH_LEN, bprm->filename,
-						    EXEC_FILENAME_FAULT, EXEC_FILENAME_CUT);
-	record->interp_len = 0;
-	if (bprm->interp != bprm->filename) {
-		record->head.flags |= EXEC_SCRIPT;
-		record->interp_len = append_string(scratch, tail, INTERP_LEN, bprm->interp,
-						   EXEC_INTERP_FAULT, EXEC_INTERP_CUT);
-		tail += record->interp_len;
-	}
-	record->exe_len =
-		append_path(scratch, tail, path, EXEC_EXE_FAULT, EXEC_EXE_CUT, EXEC_EXE_OUTSIDE);
-	tail += record->exe_len;
-	path->dentry = fs->pwd.dentry;
-	path->mount = fs->pwd.mnt;
-	walk(hook);
-	record->cwd_len =
-		append_path(scratch, tail, path, EXEC_CWD_FAULT, EXEC_CWD_CUT, EXEC_CWD_OUTSIDE);
-	tail += record->cwd_len;
-
+	record->error = 0;
 	record->args_total = args_total;
+	record->filename_len = 0;
+	record->interp_len = 0;
+	record->exe_len = 0;
+	record->cwd_len = 0;
+	record->tty_len = 0;
+	tail = 0;
+	if (bprm->interp != bprm->filename)
+		record->head.flags |= EXEC_SCRIPT;
+	if (room >= ROOM_STRINGS) {
+		tail = record->filename_len = append_string(scratch, 0, PATH_LEN, bprm->filename,
+							    EXEC_FILENAME_FAULT, EXEC_FILENAME_CUT);
+		if (record->head.flags & EXEC_SCRIPT)
+			record->interp_len = append_string(scratch, tail, INTERP_LEN, bprm->interp,
+							   EXEC_INTERP_FAULT, EXEC_INTERP_CUT);
+		tail += record->interp_len;
+		record->exe_len = append_path(scratch, tail, path, EXEC_EXE_FAULT, EXEC_EXE_CUT,
+					      EXEC_EXE_OUTSIDE);
+		tail += record->exe_len;
+		path->dentry = fs->pwd.dentry;
+		path->mount = fs->pwd.mnt;
+		walk(hook);
+		record->cwd_len = append_path(scratch, tail, path, EXEC_CWD_FAULT, EXEC_CWD_CUT,
+					      EXEC_CWD_OUTSIDE);
+		tail += record->cwd_len;
+		record->tty_len = append_tty(scratch, tail, task);
+		tail += record->tty_len;
+	} else {
+		record->head.flags |= EXEC_STRINGS_TIGHT;
+		stats->strings_ring_full++;
+	}
+
 	if (args_total > settings.args_limit) {
 		args_total = settings.args_limit;
 		record->head.flags |= EXEC_ARGS_LIMITED;
 	}
+	keep = room == ROOM_ALL ? ~0ULL : room == ROOM_STRINGS ? ARGS_TIGHT : 0;
+	if (args_total > keep) {
+		args_total = keep;
+		record->head.flags |= EXEC_ARGS_TIGHT;
+		stats->args_ring_full++;
+	}
 	record->args_wanted = args_total;
 	len = args_total;
 	AT_MOST(len, ARGS_FIRST);
-	AT_MOST(tail, 3 * PATH_LEN + INTERP_LEN);
+	AT_MOST(tail, TAIL_STRINGS + TTY_LEN);
 	if (bpf_probe_read_user(&scratch->tail[tail], len, args)) {
 		stats->args_fault++;
 		record->head.flags |= EXEC_ARGS_FAULT;
@@ -274,17 +212,19 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	}
 	record->head.args_len = len;
 	size = sizeof(*record) + tail + len;
-	AT_MOST(size, sizeof(*scratch));
-	if (bpf_ringbuf_output(&records, scratch, size, wakeup(size))) {
+	AT_MOST(size, sizeof(*record) + sizeof(scratch->tail));
+	if (!send(budget, scratch, size) && !send_fixed(scratch, stats, budget)) {
 		stats->lost_ring_full++;
-		stats->lost_bytes += sizeof(*record) + tail + args_total;
 		return;
 	}
 	stats->sent++;
-	if (process)
+	if (process) {
 		process->logged = record->image;
+		process->logged_at = record->time;
+		process->scope = place->scope;
+	}
 	if (record->args_wanted > len)
-		send_more_args(record, more, stats, args);
+		send_more_args(record, more, stats, budget, args);
 }
 
 /*
@@ -356,6 +296,20 @@ int BPF_PROG(exec_backup, struct task_struct *task, pid_t old_tid, struct linux_
 	return on_exec(task, old_tid, bprm, HOOK_BACKUP);
 }
 
+/* The tracer has just given itself a name that nobody else can know. */
+static __always_inline void meet_tracer(struct task_struct *task, const char *comm)
+{
+	char name[COMM_LEN] = {};
+
+	if (bpf_probe_read_kernel_str(name, sizeof(name), comm) != COMM_LEN)
+		return;
+	for (int i = 0; i < COMM_LEN; i++)
+		if (name[i] != scope_index.own_name[i])
+			return;
+	scope_index.own_tgid = task->tgid;
+	scope_index.own_wanted = 0;
+}
+
 /*
  * Called with the old name still in task->comm: by exec, just before it counts
  * self_exec_id up, and by prctl and /proc/PID/comm, whose traces the exec's own
@@ -367,6 +321,8 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 	struct process *process;
 	struct place place;
 
+	if (scope_index.own_wanted)
+		meet_tracer(task, comm);
 	if (task->pid != task->tgid || task->pid != (pid_t)bpf_get_current_pid_tgid())
 		return 0;
 	place = place_of(task, task->self_exec_id);
@@ -408,6 +364,50 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	return 0;
 }
 
+/* What wait(2) gives: wait_task_zombie() of kernel/exit.c. */
+static __always_inline __u32 wait_status(struct task_struct *task)
+{
+	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(task, signal, group_exit_code);
+	return task->group_leader->exit_code;
+}
+
+static __always_inline void record_exit(struct task_struct *task, struct process *process)
+{
+	struct scope_stats *stats = stats_of(process->scope, HOOK_EXIT);
+	struct scope_budget *budget = budget_of(process->scope);
+	struct exit_record *record = bpf_map_lookup_elem(&exit_scratch, &(__u32){ 0 });
+
+	if (!stats || !budget || !record)
+		return;
+	stats->cpu = bpf_get_smp_processor_id();
+	stats->seen++;
+	record->head.flags = 0;
+	record->head.args_offset = 0;
+	record->head.args_len = 0;
+	record->head.version = RECORD_VERSION;
+	record->head.kind = RECORD_EXIT;
+	record->head.hook = HOOK_EXIT;
+	record->head.cpu = stats->cpu;
+	record->head.scope = process->scope;
+	record->head.seq = stats->seq++;
+	record->time = bpf_ktime_get_boot_ns();
+	record->image = process->logged;
+	record->lived = record->time - process->logged_at;
+	record->cpu_time =
+		BPF_CORE_READ(task, signal, sum_sched_runtime) + task->se.sum_exec_runtime;
+	record->max_rss = BPF_CORE_READ(task, signal, maxrss);
+	record->status = wait_status(task);
+	record->uid = task->cred->uid.val;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+	/* The room that is left last is for execs. */
+	if (room_for(budget) < ROOM_STRINGS || !send(budget, record, sizeof(*record))) {
+		stats->lost_ring_full++;
+		return;
+	}
+	stats->sent++;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
@@ -421,6 +421,73 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		return 0;
 	if (process->seen_exec != exec)
 		account_for(process, exec, place_of(task, exec).scope);
+	if (settings.exits && process->logged.tgid == tgid &&
+	    process->logged.start == process->start)
+		record_exit(task, process);
 	bpf_map_delete_elem(&processes, &tgid);
 	return 0;
+}
+
+/*
+ * Ends of system calls that were to exec. The first kind costs nothing but the
+ * failing call and is not to be had on every kernel; the second makes every
+ * system call of the node slower, and has to be asked for. Only one is loaded.
+ */
+static __always_inline int execve_failed(const struct pt_regs *regs, long result)
+{
+	struct claim claim = { .filename = ARG_1(regs), .argv = ARG_2(regs) };
+
+	return on_failed(&claim, result);
+}
+
+static __always_inline int execveat_failed(const struct pt_regs *regs, long result)
+{
+	struct claim claim = { .filename = ARG_2(regs), .argv = ARG_3(regs), .flags = ARG_5(regs) };
+
+	return on_failed(&claim, result);
+}
+
+SEC("fexit/" SYSCALL_PREFIX "execve")
+int BPF_PROG(fexit_execve, const struct pt_regs *regs, long result)
+{
+	return execve_failed(regs, result);
+}
+
+SEC("fexit/" SYSCALL_PREFIX "execveat")
+int BPF_PROG(fexit_execveat, const struct pt_regs *regs, long result)
+{
+	return execveat_failed(regs, result);
+}
+
+SEC("fexit/" COMPAT_PREFIX "execve")
+int BPF_PROG(fexit_compat_execve, const struct pt_regs *regs, long result)
+{
+	struct claim claim = { .compat = 1,
+			       .filename = COMPAT_ARG_1(regs),
+			       .argv = COMPAT_ARG_2(regs) };
+
+	return on_failed(&claim, result);
+}
+
+SEC("fexit/" COMPAT_PREFIX "execveat")
+int BPF_PROG(fexit_compat_execveat, const struct pt_regs *regs, long result)
+{
+	struct claim claim = { .compat = 1,
+			       .filename = COMPAT_ARG_2(regs),
+			       .argv = COMPAT_ARG_3(regs),
+			       .flags = COMPAT_ARG_5(regs) };
+
+	return on_failed(&claim, result);
+}
+
+SEC("tracepoint/syscalls/sys_exit_execve")
+int exit_execve(struct syscall_trace_exit *trace)
+{
+	return execve_failed((void *)bpf_task_pt_regs(bpf_get_current_task_btf()), trace->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_execveat")
+int exit_execveat(struct syscall_trace_exit *trace)
+{
+	return execveat_failed((void *)bpf_task_pt_regs(bpf_get_current_task_btf()), trace->ret);
 }

@@ -28,6 +28,7 @@ typedef _Bool bool;
 /* Numbers of the kernel's ABI (uapi/linux/bpf.h). */
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -35,6 +36,7 @@ enum bpf_map_type {
 enum {
 	BPF_ANY = 0,
 	BPF_F_NO_PREALLOC = 1,
+	BPF_F_MMAPABLE = 1 << 10,
 	BPF_RB_NO_WAKEUP = 1,
 	BPF_RB_FORCE_WAKEUP = 2,
 	BPF_RB_AVAIL_DATA = 0,
@@ -45,6 +47,8 @@ enum {
 #define MAX_PID_NS_LEVEL 32
 /* include/linux/binfmts.h, in interp_flags from 5.12 on */
 #define BINPRM_FLAGS_PRESERVE_ARGV0 (1 << 3)
+/* include/linux/sched/signal.h */
+#define SIGNAL_GROUP_EXIT 0x00000004
 /* include/uapi/linux/stat.h */
 #define S_ISUID 0004000
 #define S_ISGID 0002000
@@ -58,8 +62,11 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct task_struct;
+
 struct pid_namespace {
 	struct ns_common ns;
+	struct task_struct *child_reaper;
 };
 
 struct mnt_namespace {
@@ -147,6 +154,14 @@ struct signal_struct {
 	atomic_t live;
 	struct pid *pids[4];
 	struct tty_struct *tty;
+	unsigned int flags;
+	int group_exit_code;
+	unsigned long long sum_sched_runtime;
+	unsigned long maxrss;
+};
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
 };
 
 struct mm_struct {
@@ -179,6 +194,8 @@ struct task_struct {
 	pid_t pid, tgid;
 	__u64 start_boottime;
 	__u64 self_exec_id;
+	int exit_code;
+	struct sched_entity se;
 	char comm[16];
 	struct task_struct *real_parent, *group_leader;
 	struct pid *thread_pid;
@@ -200,6 +217,43 @@ struct linux_binprm {
 	unsigned int per_clear;
 	int argc;
 };
+
+struct syscall_trace_exit {
+	long ret;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long bx, cx, dx, si, di, r8;
+};
+#define SYSCALL_PREFIX	   "__x64_sys_"
+#define COMPAT_PREFIX	   "__ia32_compat_sys_"
+#define ARG_1(regs)	   ((regs)->di)
+#define ARG_2(regs)	   ((regs)->si)
+#define ARG_3(regs)	   ((regs)->dx)
+#define ARG_5(regs)	   ((regs)->r8)
+#define COMPAT_ARG_1(regs) ((__u32)(regs)->bx)
+#define COMPAT_ARG_2(regs) ((__u32)(regs)->cx)
+#define COMPAT_ARG_3(regs) ((__u32)(regs)->dx)
+#define COMPAT_ARG_5(regs) ((__u32)(regs)->di)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	__u64 regs[31];
+	__u64 orig_x0; /* the first argument; the result takes its place in regs */
+};
+#define SYSCALL_PREFIX	   "__arm64_sys_"
+#define COMPAT_PREFIX	   "__arm64_compat_sys_"
+#define ARG_1(arch_regs)   ((arch_regs)->orig_x0)
+#define ARG_2(arch_regs)   ((arch_regs)->regs[1])
+#define ARG_3(arch_regs)   ((arch_regs)->regs[2])
+#define ARG_5(arch_regs)   ((arch_regs)->regs[4])
+#define COMPAT_ARG_1(regs) ((__u32)ARG_1(regs))
+#define COMPAT_ARG_2(regs) ((__u32)ARG_2(regs))
+#define COMPAT_ARG_3(regs) ((__u32)ARG_3(regs))
+#define COMPAT_ARG_5(regs) ((__u32)ARG_5(regs))
+#else
+#error "system calls' arguments are not known on this architecture"
+#endif
 
 #pragma clang attribute pop
 

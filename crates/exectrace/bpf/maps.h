@@ -13,6 +13,9 @@ const volatile struct settings {
 	__u32 args_limit; /* argument bytes of one exec to copy at most */
 	__u32 wakeup_bytes; /* the reader is woken at each multiple of so many unread bytes; 0: at
 			       each record */
+	__u32 ring_bytes; /* size of the ring */
+	__u32 exits; /* 1: the end of a process makes a record */
+	enum failed failed; /* which attempts make a record */
 } settings = { .args_limit = 1 };
 
 /* Which kinds of scope and of exclusion there are, so that an exec that is
@@ -27,16 +30,22 @@ volatile struct scope_index {
 	__u32 claim_pid_ns; /* in which the claimed pids are told */
 	__u32 excluded_uids;
 	__u32 excluded_paths;
+	__u32 scopes; /* how many there are */
+	__u32 own; /* number of the scope that is the tracer's children, 0: none */
+	__u32 own_tgid; /* of the tracer; found out by the name that it gives itself */
+	__u32 own_wanted; /* 1: it is about to do so */
 	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
 			       set it too */
+	char own_name[COMM_LEN];
 } scope_index;
 
-/* PID namespace number -> scope. Written by the tracer. */
+/* PID namespace number -> scope. Written by the tracer; the programs add when its
+ * init started, if the tracer could not see that. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct ns_scope);
 } pid_ns_scopes SEC(".maps");
 
 /* cgroup id -> scope. Written by the tracer. */
@@ -94,7 +103,27 @@ struct {
 	__type(value, struct scope_stats);
 } stats SEC(".maps");
 
-/* What the exec programs have to say. Written by them, read by the tracer. */
+/* scope -> its share of the ring. The programs count what they send, the tracer
+ * what it has done with; both in memory that they share. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scope_budget);
+} budgets SEC(".maps");
+
+/* How far the log has been written, for a tracer that takes over after this one
+ * was killed. The programs never look at it; it lies here to outlive a process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 512);
+	__type(key, __u32);
+	__type(value, __u64);
+} journal SEC(".maps");
+
+/* What the programs have to say. Written by them, read by the tracer. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
@@ -115,20 +144,21 @@ struct path_scratch {
 /* A record in the making; too large for the stack. */
 struct exec_scratch {
 	struct exec_record record;
-	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + ARGS_FIRST];
+	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + TTY_LEN + ARGS_FIRST];
+	__u64 busy; /* 1: an attempt that failed is being recorded here */
 };
 
 /* hook -> scratch, private to one program on one CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOK_COUNT);
+	__uint(max_entries, HOOK_EXEC_RECORDS);
 	__type(key, __u32);
 	__type(value, struct exec_scratch);
 } exec_scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOK_COUNT);
+	__uint(max_entries, HOOK_EXEC_RECORDS);
 	__type(key, __u32);
 	__type(value, struct path_scratch);
 } path_scratch SEC(".maps");
@@ -140,16 +170,24 @@ struct args_scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOK_COUNT);
+	__uint(max_entries, HOOK_EXEC_RECORDS);
 	__type(key, __u32);
 	__type(value, struct args_scratch);
 } args_scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOK_COUNT);
+	__uint(max_entries, HOOK_EXEC_RECORDS);
 	__type(key, __u32);
 	__type(value, struct exclude_key);
 } exclude_scratch SEC(".maps");
+
+/* Of process_exit alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exit_record);
+} exit_scratch SEC(".maps");
 
 #endif

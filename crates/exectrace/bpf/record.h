@@ -7,7 +7,9 @@
  * Every record starts with a record_head. An exec is one exec_record; what its
  * arguments need beyond the first ARGS_FIRST bytes follows in args_records of
  * the same CPU and hook, in order and with nothing of that CPU and hook in
- * between. Integers are in host order. Every struct is padded by hand, so that
+ * between. An attempt that failed is an exec_record too, with all that could be
+ * read of its arguments; the end of a process is an exit_record. Integers are in
+ * host order. Every struct is padded by hand, so that
  * nothing of the kernel's leaks through a hole and no tail moves.
  */
 #ifndef EXECTRACE_RECORD_H
@@ -26,18 +28,24 @@
 #define ARGS_FIRST 16128
 #define ARGS_NEXT  32448
 
+/* Argument bytes of an exec that are kept when its scope has taken up much of the
+ * ring: most command lines are whole in them. */
+#define ARGS_TIGHT 256
+
 /* Bytes of an executable's path that an exclusion can look at (the most that
  * an LPM trie takes as a key). */
 #define EXCLUDE_LEN 256
 
 /* Goes up with every change of what the records say. */
 enum record_version {
-	RECORD_VERSION = 1,
+	RECORD_VERSION = 2,
 };
 
 enum record_kind {
 	RECORD_EXEC = 1,
 	RECORD_ARGS = 2,
+	RECORD_FAILED = 3,
+	RECORD_EXIT = 4,
 };
 
 /* Which program wrote the record. Each has scratch, counters and sequence
@@ -45,7 +53,10 @@ enum record_kind {
 enum hook {
 	HOOK_EXEC = 0, /* sched_process_exec */
 	HOOK_BACKUP = 1, /* its second program, for kernels that skip the first */
-	HOOK_COUNT = 2,
+	HOOK_FAILED = 2, /* the end of a system call that was to exec */
+	HOOK_EXIT = 3, /* sched_process_exit */
+	HOOK_COUNT = 4,
+	HOOK_EXEC_RECORDS = 3, /* how many of them make exec_records */
 };
 
 enum exec_flag {
@@ -72,6 +83,8 @@ enum exec_flag {
 	EXEC_ARGS_FAULT = 1 << 19, /* here or, in an args_record, there */
 	EXEC_ARGS_LIMITED = 1 << 20, /* more than settings.args_limit */
 	EXEC_PARENT_UNKNOWN = 1 << 21, /* a row of the process table is missing */
+	EXEC_ARGS_TIGHT = 1 << 22, /* cut, because the ring is tight */
+	EXEC_STRINGS_TIGHT = 1 << 23, /* no strings at all, for the same reason */
 };
 
 struct record_head {
@@ -120,15 +133,29 @@ struct exec_record {
 	__u32 args_total; /* bytes in [arg_start, arg_end) */
 	__u32 args_wanted; /* of these, what the records hold if none is lost */
 	char comm[COMM_LEN]; /* of the caller, before the exec */
-	char tty[TTY_LEN];
+	__u32 error; /* errno of an attempt that failed, 0 for an exec */
 	__u32 filename_len; /* lengths of what follows, in this order, no NULs */
 	__u32 interp_len;
 	__u32 exe_len;
 	__u32 cwd_len;
+	__u32 tty_len;
 };
 
-/* What happened to the execs of one scope at one hook on one CPU:
- * seen = sent + excluded_uid + excluded_path + lost_ring_full. */
+/* The end of a process whose own image was logged. */
+struct exit_record {
+	struct record_head head;
+	__u64 time; /* CLOCK_BOOTTIME, ns */
+	struct image image;
+	__u64 lived; /* ns since the exec of the image */
+	__u64 cpu_time; /* ns, of all threads and all images of the process */
+	__u64 max_rss; /* pages, of all images of the process */
+	__u32 status; /* as wait(2) gives it */
+	__u32 uid;
+	char comm[COMM_LEN];
+};
+
+/* What happened to what one scope did at one hook on one CPU:
+ * seen = sent + excluded_uid + excluded_path + excluded_errno + lost_ring_full + lost_busy. */
 struct scope_stats {
 	__u64 cpu; /* that these are of */
 	__u64 seq; /* records made, sent or lost */
@@ -136,12 +163,21 @@ struct scope_stats {
 	__u64 sent;
 	__u64 excluded_uid;
 	__u64 excluded_path;
-	__u64 lost_ring_full; /* execs of which nothing was sent */
-	__u64 lost_bytes; /* what these records would have taken */
-	__u64 args_ring_full; /* execs whose args_records were cut short */
+	__u64 excluded_errno; /* attempts that failed in a way that nobody wants to know of */
+	__u64 lost_ring_full; /* of which nothing was sent, for want of room */
+	__u64 lost_busy; /* attempts that failed while another one was being recorded on that CPU */
+	__u64 args_ring_full; /* execs whose arguments were cut for want of room */
+	__u64 strings_ring_full; /* of these, execs of which no string was sent */
 	__u64 args_fault;
 	__u64 process_table_full;
 	__u64 missed; /* execs that no program saw, found out by the next event of the process */
+};
+
+/* How much of the ring a scope takes up: bytes that its records took, and of
+ * these, what was read since. */
+struct scope_budget {
+	__u64 sent; /* by the programs */
+	__u64 freed; /* by the reader */
 };
 
 /* A process of interest: one that was logged or belongs to a tree, or whose
@@ -149,11 +185,29 @@ struct scope_stats {
 struct process {
 	__u64 start; /* tells the process from another with its pid */
 	struct image logged; /* its last logged image, or that of an ancestor */
+	__u64 logged_at; /* CLOCK_BOOTTIME, ns, if logged is its own */
+	__u32 scope; /* of its own logged image */
 	__u32 tree; /* scope of the process tree, 0: none */
 	__u32 seen_exec; /* self_exec_id as far as execs are accounted for */
 	__u32 comm_exec; /* self_exec_id of the exec that comm came before */
 	__u32 orphan; /* 1: made late, so that logged may lack an ancestor */
+	__u32 pad;
 	char comm[COMM_LEN];
+};
+
+/* A PID namespace that is a scope. Its number passes to another namespace once it
+ * is free; its init's start does not. */
+struct ns_scope {
+	__u64 init_start; /* ns since boot; 0: not known before the first look */
+	__u32 scope;
+	__u32 pad;
+};
+
+/* Failed attempts to record; in settings. */
+enum failed {
+	FAILED_NONE = 0,
+	FAILED_NOTABLE = 1, /* all but files that are not there */
+	FAILED_ALL = 2,
 };
 
 struct exclude_key {
@@ -165,7 +219,9 @@ struct exclude_key {
 	_Static_assert(sizeof(type) == __builtin_offsetof(type, last) + sizeof(((type *)0)->last), \
 		       #type " has a hole at its end")
 SAME_SIZE(struct record_head, args_len);
-SAME_SIZE(struct exec_record, cwd_len);
+SAME_SIZE(struct exec_record, tty_len);
+SAME_SIZE(struct exit_record, comm);
 SAME_SIZE(struct process, comm);
+SAME_SIZE(struct ns_scope, pad);
 
 #endif

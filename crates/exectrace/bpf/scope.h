@@ -6,7 +6,8 @@
  * and with each cgroup all its ancestors, so nothing is walked and no depth
  * hides anything.
  *
- * A process tree comes first, then the innermost PID namespace, then the
+ * The tracer's own children come first, which only prove that it sees. Then a
+ * process tree, then the innermost PID namespace, then the
  * innermost cgroup, then the whole node.
  */
 #ifndef EXECTRACE_SCOPE_H
@@ -29,6 +30,16 @@ struct place {
  * checks each once by itself and not one's rounds times the other's.
  */
 
+/* A number that was given to another namespace meanwhile is no scope any more. */
+static __always_inline bool is_same_namespace(struct ns_scope *scope, struct pid_namespace *ns)
+{
+	__u64 start = BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime);
+
+	if (!scope->init_start)
+		scope->init_start = start;
+	return scope->init_start == start;
+}
+
 /* Upper half: the level of the namespace that was found, or the task's own. */
 __noinline __u64 scope_of_pid_ns(void)
 {
@@ -40,8 +51,9 @@ __noinline __u64 scope_of_pid_ns(void)
 
 	level = own;
 	for (__u32 i = 1; i <= MAX_PID_NS_LEVEL; i++) {
+		struct ns_scope *scope;
 		struct upid upid;
-		__u32 inum, *scope;
+		__u32 inum;
 
 		if (i > own)
 			break;
@@ -49,8 +61,8 @@ __noinline __u64 scope_of_pid_ns(void)
 			break;
 		inum = BPF_CORE_READ(upid.ns, ns.inum);
 		scope = bpf_map_lookup_elem(&pid_ns_scopes, &inum);
-		if (scope) {
-			found = *scope;
+		if (scope && is_same_namespace(scope, upid.ns)) {
+			found = scope->scope;
 			level = i;
 		}
 	}
@@ -106,6 +118,10 @@ static __always_inline struct place place_of(struct task_struct *task, __u32 see
 	struct process *process;
 
 	place.level = task->thread_pid->level;
+	if (scope_index.own && task->real_parent->tgid == (pid_t)scope_index.own_tgid) {
+		place.scope = scope_index.own;
+		return place;
+	}
 	if (scope_index.trees) {
 		process = process_of(task, seen_exec);
 		place.scope = process ? process->tree : tree_above(task);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::record::{ArgsRecord, ExecRecord, Record};
+use crate::record::{ArgsRecord, ExecRecord};
 use crate::skel::types::{exec_flag, exec_record};
 
 /// One exec with all that arrived of it.
@@ -18,12 +18,15 @@ pub(crate) struct Exec {
     pub(crate) exe: Vec<u8>,
     pub(crate) cwd: Vec<u8>,
     pub(crate) args: Vec<u8>,
+    pub(crate) tty: Vec<u8>,
     /// A piece that the kernel had read found no room in the ring.
     pub(crate) args_lost: bool,
+    /// Where its first record lies in the ring.
+    pub(crate) start: u64,
 }
 
 impl Exec {
-    fn new(record: &ExecRecord<'_>) -> Exec {
+    pub(crate) fn new(record: &ExecRecord<'_>, start: u64) -> Exec {
         let mut args = Vec::with_capacity(record.fixed.args_wanted.min(MAX_PREALLOCATION) as usize);
         args.extend_from_slice(record.args);
         Exec {
@@ -32,8 +35,10 @@ impl Exec {
             interp: record.interp.to_vec(),
             exe: record.exe.to_vec(),
             cwd: record.cwd.to_vec(),
+            tty: record.tty.to_vec(),
             args,
             args_lost: false,
+            start,
         }
     }
 
@@ -71,18 +76,12 @@ pub(crate) struct Assembled {
 }
 
 impl Assembler {
-    /// Takes the next record of the ring; `round` says when, in the caller's count of calls to [`Self::expire`].
-    pub(crate) fn push(&mut self, record: &Record<'_>, round: u64) -> Assembled {
-        match record {
-            Record::Exec(record) => self.push_exec(record, round),
-            Record::Args(record) => self.push_args(record, round),
-        }
-    }
-
-    fn push_exec(&mut self, record: &ExecRecord<'_>, round: u64) -> Assembled {
+    /// Takes an exec's first record, which lies at `start`; `round` says when, in the caller's count of calls to
+    /// [`Self::expire`].
+    pub(crate) fn push_exec(&mut self, record: &ExecRecord<'_>, start: u64, round: u64) -> Assembled {
         let stream = (record.fixed.head.cpu, record.fixed.head.hook.0);
         let cut = self.unfinished.remove(&stream).map(cut);
-        let exec = Exec::new(record);
+        let exec = Exec::new(record, start);
         if exec.is_whole() {
             return Assembled { cut, whole: Some(exec) };
         }
@@ -90,7 +89,8 @@ impl Assembler {
         Assembled { cut, whole: None }
     }
 
-    fn push_args(&mut self, record: &ArgsRecord<'_>, round: u64) -> Assembled {
+    /// Takes more of an exec's arguments.
+    pub(crate) fn push_args(&mut self, record: &ArgsRecord<'_>, round: u64) -> Assembled {
         let stream = (record.head.cpu, record.head.hook.0);
         let Some(mut unfinished) = self.unfinished.remove(&stream) else {
             // The rest of an exec that was given out cut.
@@ -102,13 +102,18 @@ impl Assembler {
         }
         exec.args.extend_from_slice(record.args);
         exec.fixed.head.flags.0 |= record.head.flags.0;
-        let fault = record.head.flags.0 & exec_flag::EXEC_ARGS_FAULT.0 != 0;
-        if fault || exec.is_whole() {
+        let end = exec_flag::EXEC_ARGS_FAULT.0 | exec_flag::EXEC_ARGS_TIGHT.0;
+        if record.head.flags.0 & end != 0 || exec.is_whole() {
             return Assembled { cut: None, whole: Some(unfinished.exec) };
         }
         unfinished.round = round;
         self.unfinished.insert(stream, unfinished);
         Assembled::default()
+    }
+
+    /// Where the first record of an exec lies that is not given out yet.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.unfinished.values().map(|unfinished| unfinished.exec.start).min()
     }
 
     /// Gives out what has waited for its next piece since before round `before`.
@@ -126,8 +131,8 @@ fn cut(unfinished: Unfinished) -> Exec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::decode;
     use crate::record::tests::{args_bytes, exec_bytes};
+    use crate::record::{Record, decode};
     use crate::skel::types::{hook, record_head};
 
     fn head(cpu: u32, seq: u64) -> record_head {
@@ -136,7 +141,7 @@ mod tests {
 
     fn exec(cpu: u32, seq: u64, wanted: u32, args: &[u8]) -> Vec<u8> {
         let fixed = exec_record { head: head(cpu, seq), args_wanted: wanted, args_total: wanted, ..Default::default() };
-        exec_bytes(fixed, [b"/bin/x", b"", b"/bin/x", b"/", args])
+        exec_bytes(fixed, [b"/bin/x", b"", b"/bin/x", b"/", b"", args])
     }
 
     fn piece(cpu: u32, seq: u64, offset: u32, args: &[u8]) -> Vec<u8> {
@@ -144,7 +149,15 @@ mod tests {
     }
 
     fn push(assembler: &mut Assembler, bytes: &[u8]) -> Assembled {
-        assembler.push(&decode(bytes).expect("the test makes whole records"), 0)
+        push_at(assembler, bytes, 0, 0)
+    }
+
+    fn push_at(assembler: &mut Assembler, bytes: &[u8], start: u64, round: u64) -> Assembled {
+        match decode(bytes).expect("the test makes whole records") {
+            Record::Exec(exec) => assembler.push_exec(&exec, start, round),
+            Record::Args(args) => assembler.push_args(&args, round),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn finished(assembled: Assembled) -> Vec<(Vec<u8>, bool)> {
@@ -197,9 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_is_the_first_that_still_waits() {
+        let mut assembler = Assembler::default();
+        push_at(&mut assembler, &exec(0, 0, 6, b"aaa"), 100, 0);
+        push_at(&mut assembler, &exec(1, 0, 6, b"bbb"), 300, 0);
+        assert_eq!(assembler.oldest(), Some(100));
+        push_at(&mut assembler, &piece(0, 1, 3, b"AAA"), 500, 0);
+        assert_eq!(assembler.oldest(), Some(300));
+    }
+
+    #[test]
+    fn a_piece_that_says_the_ring_is_tight_ends_the_exec() {
+        let mut assembler = Assembler::default();
+        push(&mut assembler, &exec(0, 0, 9, b"aaa"));
+        let mut head = record_head { args_offset: 3, ..head(0, 1) };
+        head.flags.0 |= exec_flag::EXEC_ARGS_TIGHT.0;
+        let exec = push(&mut assembler, &args_bytes(head, b"")).whole.expect("one exec");
+        assert_eq!((&exec.args[..], exec.args_lost), (&b"aaa"[..], false));
+    }
+
+    #[test]
     fn what_waits_too_long_expires_cut() {
         let mut assembler = Assembler::default();
-        assembler.push(&decode(&exec(0, 0, 6, b"aaa")).expect("whole"), 4);
+        push_at(&mut assembler, &exec(0, 0, 6, b"aaa"), 0, 4);
         assert_eq!(assembler.expire(4).count(), 0);
         assert!(assembler.expire(5).all(|exec| exec.args_lost));
         assert!(assembler.unfinished.is_empty());

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+
+use crate::failed_hook::FailedHook;
 use crate::host;
 use crate::tracer::{Tracer, TracerError};
 
@@ -33,6 +36,18 @@ impl Backup {
 /// Kernels from here on run tracing programs preemptibly.
 const PREEMPTIBLE_FROM: (u32, u32) = (7, 0);
 
+/// Which attempts to exec that failed are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failed {
+    /// None.
+    #[default]
+    None,
+    /// All but those of files that are not there (`ENOENT`), which are counted: searches along `PATH`.
+    Notable,
+    /// All.
+    All,
+}
+
 /// Settings of a tracer. All of them are fixed once it is open, but for scopes.
 #[derive(Debug, Clone)]
 pub struct TracerBuilder {
@@ -45,6 +60,10 @@ pub struct TracerBuilder {
     pub(crate) backup: Backup,
     pub(crate) exclude_uids: Vec<u32>,
     pub(crate) exclude_paths: Vec<PathBuf>,
+    pub(crate) exits: bool,
+    pub(crate) failed: Failed,
+    pub(crate) failed_hook: FailedHook,
+    pub(crate) pin: Option<PathBuf>,
     pub(crate) proc: PathBuf,
 }
 
@@ -60,6 +79,10 @@ impl Default for TracerBuilder {
             backup: Backup::default(),
             exclude_uids: Vec::new(),
             exclude_paths: Vec::new(),
+            exits: false,
+            failed: Failed::default(),
+            failed_hook: FailedHook::Fexit,
+            pin: None,
             proc: PathBuf::from("/proc"),
         }
     }
@@ -94,7 +117,7 @@ impl TracerBuilder {
 
     /// How many scopes the tracer can hold at a time; default 256. Each takes two rows of counters per CPU.
     pub fn max_scopes(mut self, scopes: u32) -> Self {
-        self.max_scopes = scopes.clamp(1, 1 << 20);
+        self.max_scopes = scopes.clamp(1, 1 << 16);
         self
     }
 
@@ -124,6 +147,36 @@ impl TracerBuilder {
         self
     }
 
+    /// Whether the end of each process whose exec was logged is told; default no.
+    pub fn exits(mut self, exits: bool) -> Self {
+        self.exits = exits;
+        self
+    }
+
+    /// Which attempts to exec that failed are told, and by which hook; default none. Ask
+    /// [`FailedHook::check`] before whether the host has the hook.
+    pub fn failed(mut self, failed: Failed, hook: FailedHook) -> Self {
+        self.failed = failed;
+        self.failed_hook = hook;
+        self
+    }
+
+    /// Keeps the kernel's half alive in a folder of a bpf file system, also when this process is killed, and takes over
+    /// what it finds there. What was handed out stays in the ring until it is committed to the [`crate::Journal`].
+    pub fn pin(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.pin = Some(folder.into());
+        self
+    }
+
+    /// What must be the same for one tracer to take over from another: all that the kernel's half was made with.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
+        let mut hash = Sha256::new();
+        hash.update(env!("EXECTRACE_KERNEL_PROGRAM"));
+        hash.update(format!("{settings:?} {}", self.backup.is_on()));
+        hash.finalize().into()
+    }
+
     /// Where the proc file system is; default `/proc`.
     pub fn proc(mut self, proc: impl Into<PathBuf>) -> Self {
         self.proc = proc.into();
@@ -139,6 +192,14 @@ impl TracerBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_tracer_must_share_is_told_apart_from_what_it_need_not() {
+        let same = Tracer::builder().proc("/elsewhere").max_args_bytes(7).pin("/sys/fs/bpf/x");
+        assert_eq!(same.fingerprint(), Tracer::builder().fingerprint());
+        assert_ne!(Tracer::builder().exits(true).fingerprint(), Tracer::builder().fingerprint());
+        assert_ne!(Tracer::builder().exclude_uid(1).fingerprint(), Tracer::builder().fingerprint());
+    }
 
     #[test]
     fn a_ring_has_a_size_that_the_kernel_takes() {

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::Exec;
-use crate::event::{Args, Event, ExecId, Hook, Interpreter, Origin, Partial, Traits};
+use crate::event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origin, Partial, Status, Traits};
 use crate::scope::ScopeId;
-use crate::skel::types::{exec_flag, hook, image};
+use crate::skel::types::{exec_flag, exit_record, hook, image, record_head};
 
 /// A script can be the interpreter of a script, five deep (`exec_binprm` of fs/exec.c); each adds a path and at most one
 /// argument. So the first script's path is among the first eleven of the arguments that the kernel made.
@@ -32,13 +32,37 @@ impl Enricher {
         (digits.len() == 12).then(|| u64::from_str_radix(&digits, 16).ok())?
     }
 
-    /// `boot_time` is the wall clock's reading when CLOCK_BOOTTIME was 0.
-    pub(crate) fn event(&self, exec: Exec, boot_time: SystemTime) -> Event {
+    /// An attempt that failed: `id` is that of the image that tried, `parent_id` the nearest one up the line that was
+    /// logged, itself if it was.
+    pub(crate) fn failed(&self, exec: Exec, boot_time: SystemTime, position: u64) -> FailedExec {
+        FailedExec { errno: exec.fixed.error, attempt: self.event(exec, boot_time, position) }
+    }
+
+    /// The end of a process.
+    pub(crate) fn ended(&self, exit: &exit_record, boot_time: SystemTime, position: u64) -> Ended {
+        Ended {
+            time: boot_time + Duration::from_nanos(exit.time),
+            scope: ScopeId::new(exit.head.scope).unwrap_or(ScopeId::FIRST),
+            id: self.id(exit.image),
+            pid: exit.image.tgid,
+            uid: exit.uid,
+            comm: c_string(&exit.comm),
+            status: Status(exit.status),
+            lived: Duration::from_nanos(exit.lived),
+            cpu_time: Duration::from_nanos(exit.cpu_time),
+            max_rss_bytes: exit.max_rss * rustix::param::page_size() as u64,
+            origin: origin(&exit.head, position),
+        }
+    }
+
+    /// `boot_time` is the wall clock's reading when CLOCK_BOOTTIME was 0, `position` that of the event in the ring.
+    pub(crate) fn event(&self, exec: Exec, boot_time: SystemTime, position: u64) -> Event {
         let fixed = exec.fixed;
         let flag = |flag: exec_flag| fixed.head.flags.0 & flag.0 != 0;
         let mut partial = partial_of(fixed.head.flags.0);
-        partial.set(Partial::ARGS_RING_FULL, exec.args_lost);
-        let view = if flag(exec_flag::EXEC_SCRIPT) {
+        partial.set(Partial::ARGS_RING_FULL, exec.args_lost || flag(exec_flag::EXEC_ARGS_TIGHT));
+        let has_strings = !flag(exec_flag::EXEC_STRINGS_TIGHT);
+        let view = if flag(exec_flag::EXEC_SCRIPT) && has_strings {
             caller_view(&exec, flag(exec_flag::EXEC_ARGV0_KEPT), &mut partial)
         } else {
             CallerView { interpreter: None, skipped_bytes: 0, skipped_args: 0 }
@@ -69,7 +93,7 @@ impl Enricher {
             exe,
             interpreter: view.interpreter,
             cwd: exec.cwd,
-            tty: Some(c_string(&fixed.tty)).filter(|name| !name.is_empty()).map(terminal_name),
+            tty: Some(exec.tty).filter(|name| !name.is_empty()).map(terminal_name),
             cgroup: fixed.cgroup,
             ns_level: fixed.ns_level,
             pid_ns: fixed.pid_ns,
@@ -79,11 +103,7 @@ impl Enricher {
             mode: fixed.exe_mode,
             traits,
             partial: partial | args_partial,
-            origin: Origin {
-                cpu: fixed.head.cpu,
-                hook: if fixed.head.hook == hook::HOOK_BACKUP { Hook::Backup } else { Hook::Exec },
-                seq: fixed.head.seq,
-            },
+            origin: origin(&fixed.head, position),
         }
     }
 
@@ -102,6 +122,16 @@ impl Enricher {
         let partial = if limited { Partial::ARGS_KEEP_LIMIT } else { Partial::empty() };
         (Args::new(block[..keep].to_vec(), count, total, sha256), partial)
     }
+}
+
+fn origin(head: &record_head, position: u64) -> Origin {
+    let seen_by = match head.hook {
+        hook::HOOK_BACKUP => Hook::Backup,
+        hook::HOOK_FAILED => Hook::Failed,
+        hook::HOOK_EXIT => Hook::Exit,
+        _ => Hook::Exec,
+    };
+    Origin { cpu: head.cpu, hook: seen_by, seq: head.seq, position }
 }
 
 /// How the arguments that the kernel made divide into the interpreter's and the caller's.
@@ -169,6 +199,7 @@ fn partial_of(flags: u32) -> Partial {
             (exec_flag::EXEC_ARGS_FAULT, Partial::ARGS_FAULT),
             (exec_flag::EXEC_ARGS_LIMITED, Partial::ARGS_READ_LIMIT),
             (exec_flag::EXEC_PARENT_UNKNOWN, Partial::PARENT),
+            (exec_flag::EXEC_STRINGS_TIGHT, Partial::STRINGS_RING_FULL),
         ],
     )
 }
@@ -216,8 +247,10 @@ mod tests {
             interp: Vec::new(),
             exe: filename.to_vec(),
             cwd: b"/".to_vec(),
+            tty: Vec::new(),
             args,
             args_lost: false,
+            start: 0,
         }
     }
 
@@ -229,7 +262,7 @@ mod tests {
     }
 
     fn event(exec: Exec) -> Event {
-        KEEP_ALL.event(exec, SystemTime::UNIX_EPOCH)
+        KEEP_ALL.event(exec, SystemTime::UNIX_EPOCH, 0)
     }
 
     fn argv(event: &Event) -> Vec<&[u8]> {
@@ -271,7 +304,7 @@ mod tests {
     #[test]
     fn a_limit_keeps_the_front_and_hashes_the_whole() {
         let enricher = Enricher { max_args_bytes: 4, ..KEEP_ALL };
-        let event = enricher.event(exec(b"/x", &[b"ab", b"cdef"]), SystemTime::UNIX_EPOCH);
+        let event = enricher.event(exec(b"/x", &[b"ab", b"cdef"]), SystemTime::UNIX_EPOCH, 0);
         assert_eq!(argv(&event), [&b"ab"[..], b"c"]);
         assert!(event.truncated());
         assert_eq!((event.argv.count, event.argv.total_bytes, event.argv.kept_bytes()), (2, 8, 4));
@@ -284,9 +317,21 @@ mod tests {
         let mut exec = exec(b"/x", &[b"ab", b"cdef"]);
         exec.args.truncate(5);
         exec.args_lost = true;
-        let event = KEEP_ALL.event(exec, SystemTime::UNIX_EPOCH);
+        let event = event(exec);
         assert!(event.truncated());
         assert_eq!((event.argv.sha256, event.partial), (None, Partial::ARGS_RING_FULL));
+    }
+
+    #[test]
+    fn an_exec_of_which_only_numbers_came_has_no_strings_and_says_so() {
+        let mut exec = script(b"", b"", &[]);
+        exec.exe.clear();
+        exec.fixed.argc = 3;
+        exec.fixed.args_total = 20;
+        exec.fixed.head.flags.0 |= exec_flag::EXEC_STRINGS_TIGHT.0 | exec_flag::EXEC_ARGS_TIGHT.0;
+        let event = event(exec);
+        assert_eq!((event.interpreter.as_ref(), event.argv.count, event.truncated()), (None, 3, true));
+        assert_eq!(event.partial, Partial::STRINGS_RING_FULL | Partial::ARGS_RING_FULL);
     }
 
     #[test]
@@ -304,7 +349,7 @@ mod tests {
         let mut exec = exec(b"/x", &[b"x"]);
         exec.fixed.time = 1_000_000_007;
         let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
-        assert_eq!(KEEP_ALL.event(exec, boot).time, boot + Duration::new(1, 7));
+        assert_eq!(KEEP_ALL.event(exec, boot, 0).time, boot + Duration::new(1, 7));
     }
 
     #[test]

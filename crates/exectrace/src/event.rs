@@ -1,7 +1,7 @@
 //! [`Event`]: what is known of one exec. `docs/events.md` tells where in the kernel each field comes from.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bitflags::bitflags;
 
@@ -86,6 +86,74 @@ impl Event {
     /// Whether arguments are missing from `argv`.
     pub fn truncated(&self) -> bool {
         self.argv.kept_bytes() < self.argv.total_bytes
+    }
+}
+
+/// An attempt to exec that failed.
+///
+/// What it tried is read when the system call ends, from memory that the caller's other threads can change: it is what
+/// the caller claims. Only strings and numbers of the caller are known; nothing of a file was opened for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedExec {
+    /// Why it failed, as in errno(3).
+    pub errno: u32,
+    /// What was tried: `filename` and `argv` as the caller has them, `comm` and the other numbers of the caller itself.
+    /// `id` is that of the caller's image, `parent_id` that of the nearest one up the line that was logged. `exe`,
+    /// `interpreter`, `inode`, `device` and `mode` are empty.
+    pub attempt: Event,
+}
+
+/// The end of a process whose last exec was logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// When, by the node's wall clock.
+    pub time: SystemTime,
+    /// The scope of its last exec.
+    pub scope: ScopeId,
+    /// Its last exec.
+    pub id: ExecId,
+    /// The process.
+    pub pid: u32,
+    /// Real user.
+    pub uid: u32,
+    /// Name of the task that ended last.
+    pub comm: Vec<u8>,
+    /// How it ended.
+    pub status: Status,
+    /// From its last exec to its end.
+    pub lived: Duration,
+    /// Processor time of all its threads, of its earlier images too; without what it ran since the scheduler last looked,
+    /// a tick at most.
+    pub cpu_time: Duration,
+    /// The most memory that was resident, of its earlier images too.
+    pub max_rss_bytes: u64,
+    /// Where in the stream of records it came.
+    pub origin: Origin,
+}
+
+/// How a process ended, as wait(2) gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status(pub(crate) u32);
+
+impl Status {
+    /// A status as wait(2) gives it.
+    pub fn from_wait(status: u32) -> Status {
+        Status(status)
+    }
+
+    /// What it gave to exit(3), if it ended by itself.
+    pub fn code(self) -> Option<u32> {
+        (self.0 & 0x7f == 0).then_some(self.0 >> 8 & 0xff)
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(self) -> Option<u32> {
+        Some(self.0 & 0x7f).filter(|signal| *signal != 0)
+    }
+
+    /// Whether its memory was dumped.
+    pub fn dumped_core(self) -> bool {
+        self.0 & 0x80 != 0 && self.signal().is_some()
     }
 }
 
@@ -196,7 +264,7 @@ bitflags! {
         const COMM = 1 << 10;
         /// Argument memory could not be read (swapped out).
         const ARGS_FAULT = 1 << 11;
-        /// The ring buffer had no room for all arguments.
+        /// The ring buffer had no room for all arguments, or what was left was kept for other execs.
         const ARGS_RING_FULL = 1 << 12;
         /// More arguments than the tracer was told to read.
         const ARGS_READ_LIMIT = 1 << 13;
@@ -207,13 +275,16 @@ bitflags! {
         const SCRIPT_ARGS = 1 << 15;
         /// The kernel's table of processes was full: `parent_id` is not known.
         const PARENT = 1 << 16;
+        /// The ring buffer had no room for strings, or what was left was kept for other execs: `filename`, `argv`, `exe`,
+        /// `interpreter`, `cwd` and `tty` are missing.
+        const STRINGS_RING_FULL = 1 << 17;
     }
 }
 
 impl Partial {
     /// The reasons' names as the log has them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Partial, &str); 17] = [
+        const NAMES: [(Partial, &str); 18] = [
             (Partial::FILENAME, "filename_fault"),
             (Partial::FILENAME_CUT, "filename_cut"),
             (Partial::INTERPRETER, "interpreter_fault"),
@@ -231,6 +302,7 @@ impl Partial {
             (Partial::ARGS_KEEP_LIMIT, "args_keep_limit"),
             (Partial::SCRIPT_ARGS, "script_args_ambiguous"),
             (Partial::PARENT, "parent_unknown"),
+            (Partial::STRINGS_RING_FULL, "strings_ring_full"),
         ];
         NAMES.into_iter().filter_map(move |(reason, name)| self.contains(reason).then_some(name))
     }
@@ -245,6 +317,9 @@ pub struct Origin {
     pub hook: Hook,
     /// Counts the records of one scope, CPU and hook.
     pub seq: u64,
+    /// Position in the ring: all that lies before it has been handed out with this or before it. See
+    /// [`crate::Progress::position`].
+    pub position: u64,
 }
 
 /// The program that saw an exec.
@@ -254,6 +329,10 @@ pub enum Hook {
     Exec,
     /// The one for execs that the kernel skips in the first.
     Backup,
+    /// Those for attempts that failed.
+    Failed,
+    /// The one for the ends of processes.
+    Exit,
 }
 
 impl Hook {
@@ -262,6 +341,8 @@ impl Hook {
         match self {
             Hook::Exec => "exec",
             Hook::Backup => "backup",
+            Hook::Failed => "failed",
+            Hook::Exit => "exit",
         }
     }
 }
@@ -291,6 +372,13 @@ mod tests {
         let first = ExecId { boot: 0xb7c9_e1d2_a4f0, start: 0x1a2b, pid: 920_684, exec: 3 };
         assert_eq!(first.to_string(), "b7c9e1d2a4f0-1a2b-e0c6c-3");
         assert_eq!(ExecId { exec: 4, ..first }.to_string(), "b7c9e1d2a4f0-1a2b-e0c6c-4");
+    }
+
+    #[test]
+    fn a_status_is_a_code_or_a_signal() {
+        assert_eq!((Status(7 << 8).code(), Status(7 << 8).signal()), (Some(7), None));
+        assert_eq!((Status(9).code(), Status(9).signal()), (None, Some(9)));
+        assert!(Status(11 | 0x80).dumped_core() && !Status(0x80).dumped_core());
     }
 
     #[test]

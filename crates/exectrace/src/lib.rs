@@ -25,6 +25,7 @@
 //!     tracer.poll(Duration::from_millis(100), |item| match item {
 //!         Item::Exec(event) => println!("{} {:?}", event.pid, event.filename),
 //!         Item::Lost(loss) => println!("{} execs lost: {}", loss.count, loss.reason.name()),
+//!         Item::Failed(_) | Item::Ended(_) => {} // not asked for
 //!     })?;
 //! }
 //! # #[allow(unreachable_code)] Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,18 +36,29 @@ mod builder;
 mod cgroup;
 mod enrich;
 mod event;
+mod failed_hook;
 pub mod host;
 mod inbox;
+mod journal;
+mod kernel;
 mod load;
 mod loss;
+mod mapped;
+mod pin;
 mod procfs;
 mod record;
+mod ring;
+mod running;
 mod scope;
 mod skel;
 mod tracer;
 
-pub use builder::{Backup, TracerBuilder};
-pub use event::{Args, Event, ExecId, Hook, Interpreter, Origin, Partial, Traits};
-pub use loss::{Loss, LossReason};
+pub use builder::{Backup, Failed, TracerBuilder};
+pub use event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origin, Partial, Status, Traits};
+pub use failed_hook::FailedHook;
+pub use journal::{Journal, NOTES, Progress};
+pub use loss::{Loss, LossReason, What};
+pub use pin::{LeftBehind, unpin};
+pub use running::Running;
 pub use scope::{Cgroup, PidNamespace, Scope, ScopeError, ScopeId, Tree};
 pub use tracer::{Item, ScopeStats, Tracer, TracerError};

@@ -1,23 +1,67 @@
 //! The kernel program from bytes to attached, and what to say when it cannot be.
 
 use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, OpenObject, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapMut, OpenObject, ProgramMut};
 
-use crate::builder::{Backup, TracerBuilder};
+use crate::builder::{Backup, Failed, TracerBuilder};
+use crate::failed_hook::{self, FailedHook};
 use crate::host;
+use crate::kernel::{Field, Kernel, Maps, Programs};
 use crate::skel::types::{self, exclude_key};
 use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
 use crate::tracer::TracerError;
 
-/// Opens, configures and loads the kernel program.
-pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<ExecSkel<'static>, TracerError> {
-    // The skeleton borrows where its object lives; one pointer per tracer is what it costs not to borrow from ourselves.
-    let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+/// Opens, configures, loads and attaches the kernel program: from here on it runs.
+pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, TracerError> {
+    let mut place = MaybeUninit::uninit();
+    let skel = open(&mut place, settings, log)?;
+    exclude(&skel, settings)?;
+    let copied = |source: libbpf_rs::Error| log.failure("keeping the kernel program's maps", source);
+    let map = |map: &MapMut<'_>| MapHandle::try_from(map).map_err(copied);
+    let maps = Maps {
+        pid_ns_scopes: map(&skel.maps.pid_ns_scopes)?,
+        cgroup_scopes: map(&skel.maps.cgroup_scopes)?,
+        processes: map(&skel.maps.processes)?,
+        tree_claims: map(&skel.maps.tree_claims)?,
+        stats: map(&skel.maps.stats)?,
+        records: map(&skel.maps.records)?,
+        budgets: map(&skel.maps.budgets)?,
+        bss: map(&skel.maps.bss)?,
+        journal: map(&skel.maps.journal)?,
+    };
+    let progs = &skel.progs;
+    let programs = Programs {
+        exec: keep(if settings.backup.is_on() { &progs.exec_backup } else { &progs.exec_first })?,
+        fork: keep(&progs.process_fork)?,
+        exit: keep(&progs.process_exit)?,
+        failed: failed_programs(&skel, settings).map(|(_, program)| keep(program)).collect::<Result<_, _>>()?,
+    };
+    let mut kernel = Kernel::new(maps, programs, Vec::new())?;
+    let index = kernel.index();
+    index.set(Field::EXCLUDED_UIDS, u32::try_from(settings.exclude_uids.len()).unwrap_or(u32::MAX));
+    index.set(Field::EXCLUDED_PATHS, u32::try_from(settings.exclude_paths.len()).unwrap_or(u32::MAX));
+    kernel.links = attach(&skel, settings, log)?;
+    Ok(kernel)
+}
+
+fn keep(program: &ProgramMut<'_>) -> Result<OwnedFd, TracerError> {
+    program
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|source| TracerError::System { what: "keeping the kernel program", source })
+}
+
+fn open<'a>(
+    place: &'a mut MaybeUninit<OpenObject>,
+    settings: &TracerBuilder,
+    log: &LoadLog,
+) -> Result<ExecSkel<'a>, TracerError> {
     let mut open =
         ExecSkelBuilder::default().open(place).map_err(|source| log.failure("opening the kernel program", source))?;
     configure(&mut open, settings).map_err(|source| log.failure("configuring the kernel program", source))?;
@@ -29,37 +73,78 @@ fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs
     if let Some(rodata) = &mut open.maps.rodata_data {
         rodata.settings.args_limit = settings.read_args_bytes;
         rodata.settings.wakeup_bytes = settings.wakeup_bytes;
+        rodata.settings.ring_bytes = settings.ring_bytes;
+        rodata.settings.exits = u32::from(settings.exits);
+        rodata.settings.failed = match settings.failed {
+            Failed::None => types::failed::FAILED_NONE,
+            Failed::Notable => types::failed::FAILED_NOTABLE,
+            Failed::All => types::failed::FAILED_ALL,
+        };
     }
     open.progs.exec_backup.set_autoload(backup);
     open.progs.exec_first.set_autoload(settings.backup != Backup::Alone);
+    let fexit = settings.failed != Failed::None && settings.failed_hook == FailedHook::Fexit;
+    let tracepoint = settings.failed != Failed::None && settings.failed_hook == FailedHook::Tracepoint;
+    let compat = fexit && failed_hook::has_compat_calls();
+    open.progs.fexit_execve.set_autoload(fexit);
+    open.progs.fexit_execveat.set_autoload(fexit);
+    open.progs.fexit_compat_execve.set_autoload(compat);
+    open.progs.fexit_compat_execveat.set_autoload(compat);
+    open.progs.exit_execve.set_autoload(tracepoint);
+    open.progs.exit_execveat.set_autoload(tracepoint);
     open.maps.records.set_max_entries(settings.ring_bytes)?;
     open.maps.stats.set_max_entries((settings.max_scopes + 1) * types::hook::HOOK_COUNT.0)?;
+    open.maps.budgets.set_max_entries(settings.max_scopes + 1)?;
     open.maps.pid_ns_scopes.set_max_entries(settings.max_scopes)?;
     open.maps.cgroup_scopes.set_max_entries(settings.max_scopes)?;
     open.maps.processes.set_max_entries(settings.max_processes)?;
     open.maps.tree_claims.set_max_entries(settings.max_processes)
 }
 
-/// Attaches the programs: from here on they run.
-pub(crate) fn attach(skel: &mut ExecSkel<'static>, backup: Backup, log: &LoadLog) -> Result<(), TracerError> {
-    let attach = |program: &ProgramMut<'_>| {
-        program.attach().map(Some).map_err(|source| log.failure("attaching the kernel program", source))
-    };
+/// Programs at the end of system calls that are loaded, with their names.
+fn failed_programs<'a>(
+    skel: &'a ExecSkel<'_>,
+    settings: &TracerBuilder,
+) -> impl Iterator<Item = (&'static str, &'a ProgramMut<'a>)> {
+    let progs = &skel.progs;
+    let all = [
+        ("fexit_execve", &progs.fexit_execve),
+        ("fexit_execveat", &progs.fexit_execveat),
+        ("fexit_compat_execve", &progs.fexit_compat_execve),
+        ("fexit_compat_execveat", &progs.fexit_compat_execveat),
+        ("exit_execve", &progs.exit_execve),
+        ("exit_execveat", &progs.exit_execveat),
+    ];
+    let any = settings.failed != Failed::None;
+    all.into_iter().filter(move |(_, program)| any && program.autoload())
+}
+
+fn attach(skel: &ExecSkel<'_>, settings: &TracerBuilder, log: &LoadLog) -> Result<Vec<(String, Link)>, TracerError> {
+    let progs = &skel.progs;
     // The table of processes stands before the first exec asks for it.
-    skel.links.process_exit = attach(&skel.progs.process_exit)?;
-    skel.links.process_fork = attach(&skel.progs.process_fork)?;
-    skel.links.caller_comm = attach(&skel.progs.caller_comm)?;
-    if backup != Backup::Alone {
-        skel.links.exec_first = attach(&skel.progs.exec_first)?;
+    let mut order = vec![
+        ("process_exit", &progs.process_exit),
+        ("process_fork", &progs.process_fork),
+        ("caller_comm", &progs.caller_comm),
+    ];
+    if settings.backup != Backup::Alone {
+        order.push(("exec_first", &progs.exec_first));
     }
-    if backup.is_on() {
-        skel.links.exec_backup = attach(&skel.progs.exec_backup)?;
+    if settings.backup.is_on() {
+        order.push(("exec_backup", &progs.exec_backup));
     }
-    Ok(())
+    order.extend(failed_programs(skel, settings));
+    order
+        .into_iter()
+        .map(|(name, program)| {
+            let link = program.attach().map_err(|source| log.failure("attaching the kernel program", source))?;
+            Ok((name.to_owned(), link))
+        })
+        .collect()
 }
 
 /// Tells the kernel program whose execs to leave out.
-pub(crate) fn exclude(skel: &mut ExecSkel<'static>, settings: &TracerBuilder) -> Result<(), TracerError> {
+fn exclude(skel: &ExecSkel<'_>, settings: &TracerBuilder) -> Result<(), TracerError> {
     let failed =
         |source| TracerError::Kernel { step: "telling the kernel what to exclude", source, log: String::new() };
     for uid in &settings.exclude_uids {
@@ -68,10 +153,6 @@ pub(crate) fn exclude(skel: &mut ExecSkel<'static>, settings: &TracerBuilder) ->
     for prefix in &settings.exclude_paths {
         let key = exclude_key(prefix)?;
         skel.maps.excluded_paths.update(&key, &[1], MapFlags::ANY).map_err(failed)?;
-    }
-    if let Some(bss) = &mut skel.maps.bss_data {
-        bss.scope_index.excluded_uids = u32::try_from(settings.exclude_uids.len()).unwrap_or(u32::MAX);
-        bss.scope_index.excluded_paths = u32::try_from(settings.exclude_paths.len()).unwrap_or(u32::MAX);
     }
     Ok(())
 }

@@ -8,19 +8,55 @@
 use std::collections::HashMap;
 
 use crate::scope::ScopeId;
+use crate::skel::types::hook;
 
-/// Execs that are missing from the stream at the place where this stands in it.
+/// Execs, or other things, that are missing from the stream at the place where this stands in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
+    /// What is missing.
+    pub what: What,
     /// The scope that they belong to; `None` where the reason does not tell.
     pub scope: Option<ScopeId>,
     /// Why they are missing.
     pub reason: LossReason,
-    /// How many execs.
+    /// How many.
     pub count: u64,
 }
 
-/// Why execs are missing.
+/// What a tracer tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum What {
+    /// Execs.
+    #[default]
+    Exec,
+    /// Attempts to exec that failed.
+    Failed,
+    /// Ends of processes.
+    Exit,
+}
+
+impl What {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    /// All of them.
+    pub const ALL: [What; What::COUNT] = [What::Exec, What::Failed, What::Exit];
+
+    /// Its place in [`What::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// What a program of the kernel's half tells of.
+    pub(crate) fn of_hook(number: u32) -> What {
+        match hook(number) {
+            hook::HOOK_FAILED => What::Failed,
+            hook::HOOK_EXIT => What::Exit,
+            _ => What::Exec,
+        }
+    }
+}
+
+/// Why something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LossReason {
     /// The ring buffer had no room: the reader was too slow or the ring too small.
@@ -28,16 +64,30 @@ pub enum LossReason {
     /// The kernel did not run the program, because the same program was running on that CPU. Found out afterwards, when
     /// the process forks, execs or ends.
     ProgramSkipped,
+    /// An attempt to exec failed while another one was being recorded on that CPU.
+    ProgramBusy,
     /// A record came that this version does not understand.
     Undecodable,
 }
 
 impl LossReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 4;
+    /// All of them.
+    pub const ALL: [LossReason; LossReason::COUNT] =
+        [LossReason::RingFull, LossReason::ProgramSkipped, LossReason::ProgramBusy, LossReason::Undecodable];
+
+    /// Its place in [`LossReason::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The reason's name in the log.
     pub fn name(self) -> &'static str {
         match self {
             LossReason::RingFull => "ring_full",
             LossReason::ProgramSkipped => "program_skipped",
+            LossReason::ProgramBusy => "program_busy",
             LossReason::Undecodable => "undecodable",
         }
     }
@@ -52,6 +102,8 @@ struct Account {
     lost_by_gaps: u64,
     reported: u64,
     piece_missing: bool,
+    /// Nothing came yet since another reader's end: the first number is no gap.
+    resumed: bool,
 }
 
 impl Account {
@@ -69,6 +121,11 @@ pub(crate) struct LossLedger {
 }
 
 impl LossLedger {
+    /// What the kernel has counted so far is told elsewhere; where the numbers of this stream stand is not known yet.
+    pub(crate) fn resume(&mut self, stream: Stream, lost: u64) {
+        self.accounts.insert(stream, Account { reported: lost, resumed: true, ..Account::default() });
+    }
+
     /// An exec of this stream was given out without all of its arguments: if records are missing before the next one
     /// that comes, one of them held these arguments and is no exec.
     pub(crate) fn on_cut(&mut self, stream: Stream) {
@@ -78,7 +135,8 @@ impl LossLedger {
     /// A record came. Returns how many execs are missing before it and not yet reported.
     pub(crate) fn on_record(&mut self, stream: Stream, seq: u64) -> u64 {
         let account = self.accounts.entry(stream).or_default();
-        let gap = seq.saturating_sub(account.next);
+        let known = !std::mem::take(&mut account.resumed);
+        let gap = if known { seq.saturating_sub(account.next) } else { 0 };
         account.next = account.next.max(seq + 1);
         let pieces = u64::from(std::mem::take(&mut account.piece_missing));
         account.lost_by_gaps += gap.saturating_sub(pieces);
@@ -125,6 +183,15 @@ mod tests {
         assert_eq!(ledger.on_counter(STREAM, 2), 2);
         assert_eq!(ledger.on_record(STREAM, 3), 0);
         assert_eq!(ledger.on_record(STREAM, 5), 1);
+    }
+
+    #[test]
+    fn what_was_lost_before_a_reader_took_over_is_not_told_again() {
+        let mut ledger = LossLedger::default();
+        ledger.resume(STREAM, 5);
+        assert_eq!(ledger.on_record(STREAM, 1000), 0);
+        assert_eq!(ledger.on_counter(STREAM, 5), 0);
+        assert_eq!(ledger.on_counter(STREAM, 7), 2);
     }
 
     #[test]

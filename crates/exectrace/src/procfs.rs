@@ -3,12 +3,47 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
 /// A mounted proc file system.
 #[derive(Debug, Clone)]
 pub(crate) struct Procfs {
     root: PathBuf,
+}
+
+/// Parts of `/proc/PID/stat`.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) comm: Vec<u8>,
+    pub(crate) ppid: u32,
+    /// Since boot.
+    pub(crate) start_ticks: u64,
+}
+
+/// `NS_GET_PARENT` of uapi/linux/nsfs.h: opens the namespace above one.
+struct Parent;
+
+// SAFETY: the operation takes no argument, and what it returns is a new descriptor.
+unsafe impl Ioctl for Parent {
+    type Output = OwnedFd;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        opcode::none(0xb7, 2)
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut std::ffi::c_void) -> rustix::io::Result<OwnedFd> {
+        // SAFETY: the kernel has just made it, and nobody else has it.
+        Ok(unsafe { OwnedFd::from_raw_fd(out) })
+    }
 }
 
 /// How a search for a namespace ended.
@@ -90,7 +125,64 @@ impl Procfs {
         found
     }
 
-    fn pids(&self) -> impl Iterator<Item = u32> {
+    /// Whether a process lives in a PID namespace that is `known` to be wanted, or below one; what is found out on the way
+    /// becomes known too.
+    pub(crate) fn is_in_namespace(&self, pid: u32, known: &mut HashMap<u32, bool>) -> bool {
+        let Ok((file, mut number)) = self.pid_namespace(pid) else { return false };
+        let (mut namespace, mut passed) = (OwnedFd::from(file), Vec::new());
+        let wanted = loop {
+            if let Some(wanted) = known.get(&number) {
+                break *wanted;
+            }
+            passed.push(number);
+            // SAFETY: the descriptor is a namespace's, which knows this operation.
+            let Ok(above) = (unsafe { ioctl(&namespace, Parent) }) else { break false };
+            let Ok(inode) = rustix::fs::fstat(&above).map(|stat| stat.st_ino) else { break false };
+            number = u32::try_from(inode).unwrap_or_default();
+            namespace = above;
+        };
+        known.extend(passed.into_iter().map(|number| (number, wanted)));
+        wanted
+    }
+
+    /// What `/proc/PID/stat` says; `None` if the process is gone.
+    pub(crate) fn status(&self, pid: u32) -> Option<Status> {
+        let stat = fs::read(self.root.join(pid.to_string()).join("stat")).ok()?;
+        // The name in parentheses may hold anything, parentheses too.
+        let (open, close) = (stat.iter().position(|byte| *byte == b'(')?, stat.iter().rposition(|byte| *byte == b')')?);
+        let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        Some(Status {
+            comm: stat.get(open + 1..close)?.to_vec(),
+            ppid: fields.nth(1)?.parse().ok()?,
+            start_ticks: fields.nth(17)?.parse().ok()?,
+        })
+    }
+
+    /// Real user and group.
+    pub(crate) fn real_ids(&self, pid: u32) -> Option<(u32, u32)> {
+        let status = fs::read(self.root.join(pid.to_string()).join("status")).ok()?;
+        let status = String::from_utf8_lossy(&status);
+        let first = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_ascii_whitespace().next()?.parse().ok()
+        };
+        Some((first("Uid:")?, first("Gid:")?))
+    }
+
+    /// The arguments, each with its NUL; empty for a process that has none or does not let itself be looked at.
+    pub(crate) fn cmdline(&self, pid: u32) -> Vec<u8> {
+        fs::read(self.root.join(pid.to_string()).join("cmdline")).unwrap_or_default()
+    }
+
+    /// Where a link such as `exe` leads; empty if the process does not let itself be looked at.
+    pub(crate) fn link(&self, pid: u32, name: &str) -> Vec<u8> {
+        let target = fs::read_link(self.root.join(pid.to_string()).join(name));
+        target.map(|path| path.into_os_string().into_vec()).unwrap_or_default()
+    }
+
+    /// Numbers of the processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
         fs::read_dir(&self.root)
             .into_iter()
             .flatten()
@@ -98,10 +190,7 @@ impl Procfs {
     }
 
     fn parent(&self, pid: u32) -> Option<u32> {
-        let stat = fs::read_to_string(self.root.join(pid.to_string()).join("stat")).ok()?;
-        // The name in parentheses may hold anything, parentheses too.
-        let (_, rest) = stat.rsplit_once(')')?;
-        rest.split_ascii_whitespace().nth(1)?.parse().ok()
+        self.status(pid).map(|status| status.ppid)
     }
 
     /// The random number that the kernel drew when it booted.
@@ -119,7 +208,7 @@ mod tests {
         for (pid, stat) in processes {
             let folder = root.path().join(pid.to_string());
             fs::create_dir(&folder).expect("a folder");
-            fs::write(folder.join("stat"), stat).expect("a file");
+            fs::write(folder.join("stat"), format!("{stat}{}", " 0".repeat(16))).expect("a file");
         }
         root
     }

@@ -5,14 +5,16 @@
 
 use std::ptr;
 
-use crate::skel::types::{exec_record, hook, record_head, record_kind, record_version};
+use crate::skel::types::{exec_record, exit_record, hook, record_head, record_kind, record_version};
 
 /// One record of the ring buffer, borrowed from it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a record lives for one call; a box would cost each exec an allocation")]
 pub(crate) enum Record<'a> {
     Exec(ExecRecord<'a>),
     Args(ArgsRecord<'a>),
+    /// An attempt that failed.
+    Failed(ExecRecord<'a>),
+    Exit(exit_record),
 }
 
 /// The first record of an exec: everything but the arguments that did not fit.
@@ -23,6 +25,7 @@ pub(crate) struct ExecRecord<'a> {
     pub(crate) interp: &'a [u8],
     pub(crate) exe: &'a [u8],
     pub(crate) cwd: &'a [u8],
+    pub(crate) tty: &'a [u8],
     pub(crate) args: &'a [u8],
 }
 
@@ -36,8 +39,9 @@ pub(crate) struct ArgsRecord<'a> {
 impl Record<'_> {
     pub(crate) fn head(&self) -> &record_head {
         match self {
-            Record::Exec(exec) => &exec.fixed.head,
+            Record::Exec(exec) | Record::Failed(exec) => &exec.fixed.head,
             Record::Args(args) => &args.head,
+            Record::Exit(exit) => &exit.head,
         }
     }
 }
@@ -55,6 +59,16 @@ pub(crate) enum DecodeError {
     Hook(u32),
 }
 
+/// Number of the scope that a record belongs to; 0 for bytes that are no record.
+pub(crate) fn scope_of(bytes: &[u8]) -> u32 {
+    copy::<record_head>(bytes).map_or(0, |head| head.scope)
+}
+
+/// Whether these bytes begin an exec.
+pub(crate) fn is_exec(bytes: &[u8]) -> bool {
+    copy::<record_head>(bytes).is_ok_and(|head| head.kind == record_kind::RECORD_EXEC)
+}
+
 /// Decodes one record. Bytes after its end are ignored, as the wire may grow.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     let head: record_head = copy(bytes)?;
@@ -65,24 +79,29 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         return Err(DecodeError::Hook(head.hook.0));
     }
     match head.kind {
-        record_kind::RECORD_EXEC => {
-            let fixed: exec_record = copy(bytes)?;
-            let mut tail = Tail { bytes, offset: size_of::<exec_record>() };
-            Ok(Record::Exec(ExecRecord {
-                filename: tail.take(fixed.filename_len)?,
-                interp: tail.take(fixed.interp_len)?,
-                exe: tail.take(fixed.exe_len)?,
-                cwd: tail.take(fixed.cwd_len)?,
-                args: tail.take(head.args_len)?,
-                fixed,
-            }))
-        }
+        record_kind::RECORD_EXEC => Ok(Record::Exec(exec(bytes, head)?)),
+        record_kind::RECORD_FAILED => Ok(Record::Failed(exec(bytes, head)?)),
+        record_kind::RECORD_EXIT => Ok(Record::Exit(copy(bytes)?)),
         record_kind::RECORD_ARGS => {
             let mut tail = Tail { bytes, offset: size_of::<record_head>() };
             Ok(Record::Args(ArgsRecord { args: tail.take(head.args_len)?, head }))
         }
         record_kind(other) => Err(DecodeError::Kind(other)),
     }
+}
+
+fn exec(bytes: &[u8], head: record_head) -> Result<ExecRecord<'_>, DecodeError> {
+    let fixed: exec_record = copy(bytes)?;
+    let mut tail = Tail { bytes, offset: size_of::<exec_record>() };
+    Ok(ExecRecord {
+        filename: tail.take(fixed.filename_len)?,
+        interp: tail.take(fixed.interp_len)?,
+        exe: tail.take(fixed.exe_len)?,
+        cwd: tail.take(fixed.cwd_len)?,
+        tty: tail.take(fixed.tty_len)?,
+        args: tail.take(head.args_len)?,
+        fixed,
+    })
 }
 
 /// A type of `record.h`: integers and arrays of them, so that any bytes are a value.
@@ -94,6 +113,8 @@ unsafe trait Wire: Copy {}
 unsafe impl Wire for record_head {}
 // SAFETY: as above.
 unsafe impl Wire for exec_record {}
+// SAFETY: as above.
+unsafe impl Wire for exit_record {}
 
 fn copy<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() < size_of::<T>() {
@@ -125,7 +146,7 @@ pub(crate) mod tests {
     use crate::skel::types::exec_flag;
 
     /// An exec_record as the kernel would send it, with the given tail.
-    pub(crate) fn exec_bytes(mut fixed: exec_record, [filename, interp, exe, cwd, args]: [&[u8]; 5]) -> Vec<u8> {
+    pub(crate) fn exec_bytes(mut fixed: exec_record, [filename, interp, exe, cwd, tty, args]: [&[u8]; 6]) -> Vec<u8> {
         let len = |part: &[u8]| u32::try_from(part.len()).expect("a part fits a record");
         fixed.head.version = record_version::RECORD_VERSION;
         fixed.head.kind = record_kind::RECORD_EXEC;
@@ -133,9 +154,10 @@ pub(crate) mod tests {
         fixed.interp_len = len(interp);
         fixed.exe_len = len(exe);
         fixed.cwd_len = len(cwd);
+        fixed.tty_len = len(tty);
         fixed.head.args_len = len(args);
         let mut bytes = as_bytes(&fixed).to_vec();
-        for part in [filename, interp, exe, cwd, args] {
+        for part in [filename, interp, exe, cwd, tty, args] {
             bytes.extend_from_slice(part);
         }
         bytes
@@ -161,7 +183,7 @@ pub(crate) mod tests {
 
     fn sample() -> Vec<u8> {
         let fixed = exec_record { argc: 2, ..Default::default() };
-        exec_bytes(fixed, [b"./run", b"", b"/home/jessie/run", b"/home/jessie", b"./run\0-v\0"])
+        exec_bytes(fixed, [b"./run", b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"./run\0-v\0"])
     }
 
     #[test]
@@ -170,8 +192,8 @@ pub(crate) mod tests {
         let Ok(Record::Exec(exec)) = decode(&bytes) else { panic!("no exec") };
         assert_eq!(exec.fixed.argc, 2);
         assert_eq!(
-            [exec.filename, exec.interp, exec.exe, exec.cwd, exec.args],
-            [&b"./run"[..], b"", b"/home/jessie/run", b"/home/jessie", b"./run\0-v\0"]
+            [exec.filename, exec.interp, exec.exe, exec.cwd, exec.tty, exec.args],
+            [&b"./run"[..], b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"./run\0-v\0"]
         );
     }
 
@@ -197,7 +219,7 @@ pub(crate) mod tests {
         };
         assert_eq!(with(|head| head.version.0 = 9), DecodeError::Version(9));
         assert_eq!(with(|head| head.kind.0 = 7), DecodeError::Kind(7));
-        assert_eq!(with(|head| head.hook.0 = 2), DecodeError::Hook(2));
+        assert_eq!(with(|head| head.hook.0 = 9), DecodeError::Hook(9));
     }
 
     proptest! {
@@ -209,8 +231,8 @@ pub(crate) mod tests {
         #[test]
         fn any_lengths_decode_or_fail(lengths in proptest::array::uniform5(any::<u32>()), args_len in any::<u32>()) {
             let mut bytes = sample();
-            let at = size_of::<exec_record>() - 16;
-            for (i, len) in lengths[..4].iter().enumerate() {
+            let at = size_of::<exec_record>() - 20;
+            for (i, len) in lengths.iter().enumerate() {
                 bytes[at + 4 * i..at + 4 * i + 4].copy_from_slice(&len.to_ne_bytes());
             }
             bytes[36..40].copy_from_slice(&args_len.to_ne_bytes());

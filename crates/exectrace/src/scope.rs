@@ -31,6 +31,14 @@ impl ScopeId {
     }
 }
 
+impl TryFrom<u32> for ScopeId {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(number: u32) -> Result<ScopeId, Self::Error> {
+        NonZeroU32::try_from(number).map(ScopeId)
+    }
+}
+
 impl fmt::Display for ScopeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -51,6 +59,12 @@ pub enum Scope {
     Tree(Tree),
     /// Every process of the node.
     Node,
+    /// What the process that traces itself starts: to see that it sees. It comes before all others, and there should be
+    /// but one.
+    Children,
+    /// Whatever another tracer had traced as its scope of this number, before this one took over from it; see
+    /// [`crate::Tracer::known_scopes`].
+    Pinned,
 }
 
 impl Scope {
@@ -183,7 +197,7 @@ pub struct Cgroup {
     pub(crate) id: u64,
     /// Levels below the hierarchy's root; `None` where a cgroup namespace hides the root.
     pub(crate) level: Option<u32>,
-    _held: OwnedFd,
+    held: OwnedFd,
 }
 
 impl Cgroup {
@@ -195,7 +209,11 @@ impl Cgroup {
             let why = format!("it lies more than {DEEPEST_CGROUP} levels below the root; trace one above it");
             return Err(ScopeError::NoCgroup { path: path.to_owned(), why });
         }
-        Ok(Cgroup { id: found.id, level: found.level, _held: found.folder })
+        Ok(Cgroup { id: found.id, level: found.level, held: found.folder })
+    }
+
+    pub(crate) fn folder(&self) -> &OwnedFd {
+        &self.held
     }
 
     /// The cgroup's id, which is its folder's inode number.
@@ -224,6 +242,11 @@ impl Tree {
             return Err(ScopeError::ForeignProc(proc.to_owned()));
         }
         Ok(Tree { root, proc: Some(proc.to_owned()) })
+    }
+
+    /// The process at its root, as the proc file system numbers it.
+    pub fn root(&self) -> u32 {
+        self.root
     }
 
     /// The calling process, and what it starts from now on.

@@ -5,27 +5,29 @@
 //! reads.
 
 use std::collections::{BTreeMap, HashSet};
-use std::mem::{offset_of, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use libbpf_rs::{MapCore, MapFlags, ProgramMut, RingBuffer, RingBufferBuilder};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use libbpf_rs::{MapCore, MapFlags};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::builder::TracerBuilder;
+use crate::builder::{Failed, TracerBuilder};
 use crate::enrich::Enricher;
-use crate::event::Event;
+use crate::event::{Ended, Event, FailedExec};
 use crate::inbox::{Arrival, Inbox};
+use crate::journal::{Journal, Progress};
+use crate::kernel::{Field, Kernel, recursion_misses};
 use crate::load::{self, LoadLog};
-use crate::loss::{Loss, LossReason};
+use crate::loss::{Loss, LossReason, What};
+use crate::pin::PinFolder;
 use crate::procfs::Procfs;
+use crate::record;
+use crate::ring::Ring;
 use crate::scope::{Scope, ScopeId};
-use crate::skel::ExecSkel;
-use crate::skel::types::{self, scope_stats};
+use crate::skel::types;
 
 /// What a tracer hands out, in the order of the ring. Only an exec of which arguments got lost can come later than what
 /// followed it: for up to two seconds its last arguments are waited for.
@@ -33,7 +35,11 @@ use crate::skel::types::{self, scope_stats};
 pub enum Item {
     /// An exec.
     Exec(Box<Event>),
-    /// Execs that are missing here.
+    /// An attempt to exec that failed; see [`TracerBuilder::failed`].
+    Failed(Box<FailedExec>),
+    /// The end of a process; see [`TracerBuilder::exits`].
+    Ended(Box<Ended>),
+    /// What is missing here.
     Lost(Loss),
 }
 
@@ -75,6 +81,14 @@ pub enum TracerError {
         /// Why not.
         why: &'static str,
     },
+    /// The folder for the kernel's half cannot be used.
+    #[error("cannot pin to {}: {why}", folder.display())]
+    Pin {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// A system call that is needed all the time fails.
     #[error("{what} failed")]
     System {
@@ -88,20 +102,39 @@ pub enum TracerError {
 /// The kernel program, loaded and attached, and the reader of its ring.
 pub struct Tracer {
     // Detached before the scopes let their namespaces go: drop order is this order.
-    skel: ExecSkel<'static>,
-    ring: RingBuffer<'static>,
-    inbox: Arc<Mutex<Inbox>>,
+    kernel: Kernel,
+    ring: Ring,
+    inbox: Inbox,
     enricher: Enricher,
     scopes: BTreeMap<ScopeId, Scope>,
     next_scope: u32,
     settings: TracerBuilder,
     round: u64,
     next_count: Instant,
-    missed: BTreeMap<ScopeId, u64>,
+    told: BTreeMap<(ScopeId, What), Told>,
+    pinned: Option<Pinned>,
 }
 
-/// What happened to the execs of one scope, summed over CPUs. `seen` is the sum of `sent`, both kinds of excluded and
-/// `lost_ring_full`.
+/// Losses that were handed out, of those that only a counter tells.
+#[derive(Debug, Default, Clone, Copy)]
+struct Told {
+    missed: u64,
+    busy: u64,
+}
+
+/// What a tracer has whose kernel's half outlives it.
+struct Pinned {
+    _folder: PinFolder,
+    /// Bytes in the ring that were read and not let go of, in order: where each record ends, and whose it is.
+    held: std::collections::VecDeque<(u64, u32, u64)>,
+    /// What another tracer left, until it is told.
+    resumed: Option<Progress>,
+    /// Scopes that another tracer added, and this one has yet to name.
+    known_scopes: u32,
+}
+
+/// What happened to the execs of one scope, to its attempts that failed or to the ends of its processes, summed over
+/// CPUs. `seen` is the sum of `sent`, all kinds of excluded, `lost_ring_full` and `lost_busy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScopeStats {
     /// Execs in the scope.
@@ -112,10 +145,16 @@ pub struct ScopeStats {
     pub excluded_uid: u64,
     /// Execs left out for their path.
     pub excluded_path: u64,
-    /// Execs of which nothing was sent, because the ring was full.
+    /// Attempts left out for the way in which they failed.
+    pub excluded_errno: u64,
+    /// Execs of which nothing was sent, because the ring was full or what was left of it was kept for other scopes.
     pub lost_ring_full: u64,
-    /// Execs whose arguments were cut, because the ring was full.
+    /// Attempts of which nothing was sent, because another one was being recorded on that CPU.
+    pub lost_busy: u64,
+    /// Execs whose arguments were cut, because the ring was full or nearly so.
     pub args_ring_full: u64,
+    /// Of these, execs of which no string was sent.
+    pub strings_ring_full: u64,
     /// Execs whose arguments could not be read.
     pub args_fault: u64,
     /// Execs and forks for which the table of processes had no room.
@@ -141,35 +180,95 @@ impl Tracer {
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
         let boot =
             Enricher::boot_of(&boot_id).ok_or_else(|| TracerError::Unsupported(format!("boot id {boot_id:?}")))?;
-        let log = LoadLog::capture();
-        let mut skel = load::load(&settings, &log)?;
-        if let Some(index) = &mut skel.maps.bss_data {
-            index.scope_index.claim_pid_ns = procfs
-                .own_pid_namespace()
-                .map_err(|source| TracerError::System { what: "finding the own PID namespace", source })?
-                .1;
+        let folder = settings.pin.as_deref().map(PinFolder::lock).transpose()?;
+        let found = folder.as_ref().filter(|folder| folder.is_whole());
+        let resumed = found.is_some();
+        let mut kernel = match found {
+            Some(found) => found.restore(Some(&settings))?,
+            None => load::load(&settings, &LoadLog::capture())?,
+        };
+        let own_pid_ns = procfs
+            .own_pid_namespace()
+            .map_err(|source| TracerError::System { what: "finding the own PID namespace", source })?;
+        kernel.index().set(Field::CLAIM_PID_NS, own_pid_ns.1);
+        let ring = Ring::open(kernel.maps.records.as_fd(), settings.ring_bytes)
+            .map_err(|source| TracerError::System { what: "opening the ring buffer", source })?;
+        if let (Some(folder), false) = (&folder, resumed) {
+            folder.store(&mut kernel, &settings)?;
         }
-        load::exclude(&mut skel, &settings)?;
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let ring = ring(&skel, &inbox).map_err(|source| log.failure("opening the ring buffer", source))?;
-        load::attach(&mut skel, settings.backup, &log)?;
-        Ok(Tracer {
-            skel,
+        let known_scopes = u32::try_from(kernel.journal.scopes()).unwrap_or(u32::MAX);
+        let left = resumed.then(|| kernel.journal.progress());
+        let pinned =
+            folder.map(|folder| Pinned { _folder: folder, held: Default::default(), resumed: left, known_scopes });
+        let mut tracer = Tracer {
+            kernel,
             ring,
-            inbox,
+            inbox: Inbox::default(),
             enricher: Enricher { boot, max_args_bytes: settings.max_args_bytes },
             scopes: BTreeMap::new(),
             next_scope: 1,
             settings,
             round: 0,
             next_count: Instant::now() + COUNT_EVERY,
-            missed: BTreeMap::new(),
-        })
+            told: BTreeMap::new(),
+            pinned,
+        };
+        tracer.skip_committed();
+        Ok(tracer)
+    }
+
+    /// What another tracer had committed before this one took over from it; `None` if this one began anew.
+    pub fn resumed(&self) -> Option<Progress> {
+        self.pinned.as_ref().filter(|pinned| pinned.known_scopes > 0).map(|_| self.kernel.journal.progress())
+    }
+
+    /// How many scopes another tracer had added before this one took over from it. They must be added again, in the same
+    /// order, to be named; they were traced all the time.
+    pub fn known_scopes(&self) -> u32 {
+        self.pinned.as_ref().map_or(0, |pinned| pinned.known_scopes)
+    }
+
+    /// Where to commit what is written. Without [`TracerBuilder::pin`] nobody looks there.
+    pub fn journal(&self) -> Journal {
+        self.kernel.journal.clone()
+    }
+
+    /// Position in the ring before which everything has been handed out.
+    pub fn position(&self) -> u64 {
+        self.inbox.position()
+    }
+
+    /// Names the settings of the kernel's half and its version: SHA-256 of all that must be the same for one tracer to take
+    /// over from another.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.settings.fingerprint()
+    }
+
+    /// Passes over what the tracer before this one had committed and not yet let go of, and states anew what each scope
+    /// holds of the ring.
+    fn skip_committed(&mut self) {
+        let Some(known) = self.pinned.as_ref().map(|pinned| pinned.known_scopes) else { return };
+        let committed = self.kernel.journal.position();
+        while self.ring.read() < committed && self.ring.next().is_some() {}
+        let start = self.ring.read();
+        self.ring.release(start);
+        self.inbox = Inbox::starting_at(start);
+        let mut held = BTreeMap::<u32, u64>::new();
+        while let Some((span, bytes)) = self.ring.next() {
+            *held.entry(record::scope_of(bytes)).or_default() += span.len();
+        }
+        self.ring.read_again_from(start);
+        for scope in 1..=known {
+            self.kernel.set_held(scope, held.get(&scope).copied().unwrap_or_default());
+        }
     }
 
     /// Traces one more scope from now on and returns its number.
     pub fn add_scope(&mut self, scope: Scope) -> Result<ScopeId, TracerError> {
         let id = self.free_scope_id()?;
+        if id.get() <= self.known_scopes() {
+            return self.adopt(id, scope);
+        }
         let value = id.get().to_ne_bytes();
         let update = |map: &dyn MapCore, key: &[u8]| {
             map.update(key, &value, MapFlags::ANY).map_err(|source| TracerError::Kernel {
@@ -180,15 +279,93 @@ impl Tracer {
         };
         match &scope {
             Scope::PidNamespace(namespace) => {
-                update(&self.skel.maps.pid_ns_scopes, &namespace.number().to_ne_bytes())?;
+                self.add_pid_namespace(namespace.number(), id)?;
             }
-            Scope::Cgroup(cgroup) => update(&self.skel.maps.cgroup_scopes, &cgroup.id.to_ne_bytes())?,
-            Scope::Tree(tree) => return self.add_tree(id, tree.root, tree.proc.clone(), scope),
+            Scope::Cgroup(cgroup) => update(&self.kernel.maps.cgroup_scopes, &cgroup.id.to_ne_bytes())?,
+            Scope::Tree(tree) => {
+                let (root, proc) = (tree.root, tree.proc.clone());
+                self.add_tree(id, root, proc, scope)?;
+                self.kernel.journal.set_scopes(u64::from(id.get()));
+                return Ok(id);
+            }
+            Scope::Children => self.introduce_ourselves()?,
             Scope::Node => {}
+            Scope::Pinned => return Err(TracerError::TooManyScopes(self.known_scopes())),
         }
         self.scopes.insert(id, scope);
         self.write_index();
+        self.kernel.journal.set_scopes(u64::from(id.get()));
         Ok(id)
+    }
+
+    /// Names a scope that another tracer added: the kernel's half has had it all the time.
+    fn adopt(&mut self, id: ScopeId, scope: Scope) -> Result<ScopeId, TracerError> {
+        let maps = &self.kernel.maps;
+        let row = |map: &dyn MapCore, key: &[u8], at: usize| {
+            let value = map.lookup(key, MapFlags::ANY).ok().flatten().unwrap_or_default();
+            value.get(at..at + 4).is_some_and(|number| *number == id.get().to_ne_bytes())
+        };
+        let is_known = match &scope {
+            Scope::PidNamespace(namespace) => {
+                row(&maps.pid_ns_scopes, &namespace.number().to_ne_bytes(), offset_of!(types::ns_scope, scope))
+            }
+            Scope::Cgroup(cgroup) => row(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes(), 0),
+            Scope::Node => self.kernel.index().get(Field::ALL) == id.get(),
+            Scope::Tree(_) | Scope::Pinned => true,
+            Scope::Children => {
+                self.introduce_ourselves()?;
+                self.kernel.index().set(Field::OWN, id.get());
+                true
+            }
+        };
+        if !is_known {
+            let folder = self.settings.pin.clone().unwrap_or_default();
+            let why = "what is pinned there traces something else: name the same scopes in the same order, or remove it \
+                       with `exectrace unpin` (what waits there unread is lost)";
+            return Err(TracerError::Pin { folder, why: why.to_owned() });
+        }
+        self.scopes.insert(id, scope);
+        Ok(id)
+    }
+
+    fn add_pid_namespace(&self, number: u32, id: ScopeId) -> Result<(), TracerError> {
+        let mut value = [0; size_of::<types::ns_scope>()];
+        let at = offset_of!(types::ns_scope, scope);
+        value[at..at + 4].copy_from_slice(&id.get().to_ne_bytes());
+        let map = &self.kernel.maps.pid_ns_scopes;
+        map.update(&number.to_ne_bytes(), &value, MapFlags::ANY).map_err(|source| TracerError::Kernel {
+            step: "adding a scope",
+            source,
+            log: String::new(),
+        })
+    }
+
+    /// The programs know a process by its number in the initial namespace, which it cannot see from within another. So it
+    /// takes a name that nobody else can know; the program at `task_rename` looks for it and notes whose it is.
+    fn introduce_ourselves(&self) -> Result<(), TracerError> {
+        let failed =
+            |source: std::io::Error| TracerError::System { what: "introducing itself to the kernel program", source };
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| failed(error.into()))?;
+        let mut name = [0; 16];
+        let hex = format!("{:015x}", u64::from_ne_bytes(random) >> 4);
+        name[..15].copy_from_slice(&hex.as_bytes()[..15]);
+        let index = self.kernel.index();
+        index.set(Field::OWN_TGID, 0);
+        index.set_own_name(&name);
+        index.set(Field::OWN_WANTED, 1);
+        let before = rustix::thread::name().map_err(|error| failed(error.into()))?;
+        let introduced = std::ffi::CStr::from_bytes_until_nul(&name)
+            .map_err(std::io::Error::other)
+            .and_then(|name| Ok(rustix::thread::set_name(name)?));
+        let restored = rustix::thread::set_name(&before);
+        index.set(Field::OWN_WANTED, 0);
+        introduced.and(restored.map_err(Into::into)).map_err(failed)?;
+        match index.get(Field::OWN_TGID) {
+            0 => Err(failed(std::io::Error::other("the program does not run"))),
+            _ => Ok(()),
+        }
     }
 
     /// Claims the members of a tree until no more of them turn up: what a member forks from now on follows by itself,
@@ -209,7 +386,7 @@ impl Tracer {
         while !news.is_empty() {
             for pid in news {
                 let value = id.get().to_ne_bytes();
-                if self.skel.maps.tree_claims.update(&pid.to_ne_bytes(), &value, MapFlags::ANY).is_err() {
+                if self.kernel.maps.tree_claims.update(&pid.to_ne_bytes(), &value, MapFlags::ANY).is_err() {
                     self.remove_scope(id);
                     let processes = claimed.len() + 1;
                     return Err(TracerError::TooManyProcesses { processes, max: self.settings.max_processes });
@@ -228,16 +405,19 @@ impl Tracer {
         let Some(scope) = self.scopes.remove(&id) else { return };
         // A scope that names the same namespace or cgroup takes the row over, the last one first.
         let heir = self.scopes.iter().rev().find(|(_, other)| other.is_same_as(&scope)).map(|(id, _)| *id);
-        let maps = &self.skel.maps;
+        let maps = &self.kernel.maps;
         let release = |map: &dyn MapCore, key: &[u8]| match heir {
             Some(heir) => map.update(key, &heir.get().to_ne_bytes(), MapFlags::ANY),
             None => map.delete(key),
         };
         let released = match &scope {
-            Scope::PidNamespace(namespace) => release(&maps.pid_ns_scopes, &namespace.number().to_ne_bytes()),
+            Scope::PidNamespace(namespace) => match heir {
+                Some(heir) => return drop(self.add_pid_namespace(namespace.number(), heir)),
+                None => maps.pid_ns_scopes.delete(&namespace.number().to_ne_bytes()),
+            },
             Scope::Cgroup(cgroup) => release(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes()),
             Scope::Tree(_) => self.disband_tree(id),
-            Scope::Node => Ok(()),
+            Scope::Node | Scope::Children | Scope::Pinned => Ok(()),
         };
         // What can fail here is a row that is not there, which is what is wanted.
         drop(released);
@@ -246,7 +426,7 @@ impl Tracer {
 
     /// Takes the members' rows away. A member that forks meanwhile passes the tree on, so this goes on until none is left.
     fn disband_tree(&self, id: ScopeId) -> libbpf_rs::Result<()> {
-        let maps = &self.skel.maps;
+        let maps = &self.kernel.maps;
         let tree_at = offset_of!(types::process, tree);
         loop {
             let claims = rows_of(&maps.tree_claims, 0, id)?;
@@ -275,7 +455,7 @@ impl Tracer {
         let count = |kind: fn(&Scope) -> bool| {
             u32::try_from(self.scopes.values().filter(|scope| kind(scope)).count()).unwrap_or(u32::MAX)
         };
-        let claims = u32::try_from(self.skel.maps.tree_claims.keys().count()).unwrap_or(u32::MAX);
+        let claims = u32::try_from(self.kernel.maps.tree_claims.keys().count()).unwrap_or(u32::MAX);
         let all = self.scopes.iter().find(|(_, scope)| matches!(scope, Scope::Node)).map_or(0, |(id, _)| id.get());
         let pid_namespaces = count(|scope| matches!(scope, Scope::PidNamespace(_)));
         let trees = count(|scope| matches!(scope, Scope::Tree(_)));
@@ -283,20 +463,27 @@ impl Tracer {
             Scope::Cgroup(cgroup) => levels | cgroup.level.map_or(u64::MAX, |level| 1 << level.min(63)),
             _ => levels,
         });
-        if let Some(bss) = &mut self.skel.maps.bss_data {
-            bss.scope_index.claims = claims;
-            bss.scope_index.trees = trees;
-            bss.scope_index.pid_namespaces = pid_namespaces;
-            bss.scope_index.cgroup_levels = cgroup_levels;
-            bss.scope_index.all = all;
-        }
+        let own = self.scopes.iter().find(|(_, scope)| matches!(scope, Scope::Children)).map_or(0, |(id, _)| id.get());
+        let index = self.kernel.index();
+        // What a scope is that was taken over without a name shows in the index alone: nothing there may go down.
+        let is_known = !self.scopes.values().any(|scope| matches!(scope, Scope::Pinned));
+        let set = |field, value| index.set(field, if is_known { value } else { value.max(index.get(field)) });
+        index.set(Field::CLAIMS, claims);
+        set(Field::TREES, trees);
+        set(Field::PID_NAMESPACES, pid_namespaces);
+        set(Field::ALL, all);
+        index.set_cgroup_levels(if is_known { cgroup_levels } else { cgroup_levels | index.cgroup_levels() });
+        index.set(Field::OWN, own);
+        // Neighbours that share the ring; what proves that the tracer sees takes next to nothing of it.
+        index.set(Field::SCOPES, count(|scope| !matches!(scope, Scope::Children)));
     }
 
     /// Waits for records, at most for `timeout`, and hands out what came. Without a wakeup by much data, what is there
     /// comes when the time is over; so the timeout is how late an event can be. Some 100 ms are usual.
     pub fn poll(&mut self, timeout: Duration, mut on_item: impl FnMut(Item)) -> Result<(), TracerError> {
-        self.wait(timeout)?;
-        self.consume(&mut on_item)?;
+        self.ring.wait(timeout).map_err(|source| TracerError::System { what: "waiting for records", source })?;
+        self.take_over_counts(&mut on_item)?;
+        self.consume(&mut on_item);
         if Instant::now() >= self.next_count {
             self.count(&mut on_item)?;
         }
@@ -305,14 +492,21 @@ impl Tracer {
 
     /// Hands out all that is in the ring, with the losses that the kernel has counted.
     pub fn drain(&mut self, mut on_item: impl FnMut(Item)) -> Result<(), TracerError> {
-        self.consume(&mut on_item)?;
+        self.take_over_counts(&mut on_item)?;
+        self.consume(&mut on_item);
         self.round += 2;
         self.count(&mut on_item)
     }
 
-    /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring.
+    /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring. Programs that
+    /// are pinned stay.
     pub fn detach(&mut self) {
-        self.skel.links = Default::default();
+        for (_, link) in &mut self.kernel.links {
+            if self.pinned.is_some() {
+                link.disconnect();
+            }
+        }
+        self.kernel.links.clear();
         wait_for_running_programs();
     }
 
@@ -329,138 +523,193 @@ impl Tracer {
 
     /// What happened to the execs of a scope.
     pub fn stats(&self, scope: ScopeId) -> Result<ScopeStats, TracerError> {
+        self.stats_of(scope, What::Exec)
+    }
+
+    /// What happened to what a scope did.
+    pub fn stats_of(&self, scope: ScopeId, what: What) -> Result<ScopeStats, TracerError> {
         let (mut sum, mut missed) = (ScopeStats::default(), 0);
-        for (_, stats) in self.raw_stats(scope)? {
+        for (hook, stats) in self.kernel.stats(scope)? {
+            if What::of_hook(hook) != what {
+                continue;
+            }
             sum.seen += stats.seen;
             sum.sent += stats.sent;
             sum.excluded_uid += stats.excluded_uid;
             sum.excluded_path += stats.excluded_path;
+            sum.excluded_errno += stats.excluded_errno;
             sum.lost_ring_full += stats.lost_ring_full;
+            sum.lost_busy += stats.lost_busy;
             sum.args_ring_full += stats.args_ring_full;
+            sum.strings_ring_full += stats.strings_ring_full;
             sum.args_fault += stats.args_fault;
             sum.process_table_full += stats.process_table_full;
             missed += stats.missed;
         }
-        sum.missed = missed.min(self.skipped()?);
+        if missed > 0 {
+            sum.missed = missed.min(self.skipped()?);
+        }
         Ok(sum)
     }
 
     /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node: the most that the
     /// `missed` of all scopes can come to.
     pub fn skipped(&self) -> Result<u64, TracerError> {
-        // By the settings, because the links are gone once it is detached.
-        let programs = &self.skel.progs;
-        let last = if self.settings.backup.is_on() { &programs.exec_backup } else { &programs.exec_first };
-        recursion_misses(last)
+        recursion_misses(&self.kernel.programs.exec)
     }
 
-    fn epoll(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring lives as long as the borrow, and closes its epoll descriptor only when it goes.
-        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
-    }
-
-    fn wait(&self, timeout: Duration) -> Result<(), TracerError> {
-        let epoll = self.epoll();
-        let timeout = Timespec::try_from(timeout).ok();
-        match rustix::event::poll(&mut [PollFd::new(&epoll, PollFlags::IN)], timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(source) => Err(TracerError::System { what: "waiting for records", source: source.into() }),
+    /// Whether it was opened to tell of this.
+    pub fn tells(&self, what: What) -> bool {
+        match what {
+            What::Exec => true,
+            What::Failed => self.settings.failed != Failed::None,
+            What::Exit => self.settings.exits,
         }
     }
 
-    fn consume(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
+    /// How often the kernel skipped the programs that see attempts that failed (`Failed`) or the ends of processes
+    /// (`Exit`), on the whole node; for `Exec` as [`Tracer::skipped`].
+    pub fn skipped_of(&self, what: What) -> Result<u64, TracerError> {
+        let programs = &self.kernel.programs;
+        match what {
+            What::Exec => self.skipped(),
+            What::Failed => programs.failed.iter().map(recursion_misses).sum(),
+            What::Exit => recursion_misses(&programs.exit),
+        }
+    }
+
+    fn consume(&mut self, on_item: &mut impl FnMut(Item)) {
+        self.release_committed();
         let boot_time = boot_time();
+        self.inbox.round = self.round;
         loop {
-            lock(&self.inbox).round = self.round;
-            let taken = self.ring.consume_raw_n(BATCH);
-            if taken < 0 {
-                let source = std::io::Error::from_raw_os_error(-taken);
-                return Err(TracerError::System { what: "reading the ring buffer", source });
+            let mut taken = 0;
+            while taken < BATCH
+                && let Some((span, bytes)) = self.ring.next()
+            {
+                taken += 1;
+                let scope = record::scope_of(bytes);
+                self.inbox.push(bytes, span);
+                match &mut self.pinned {
+                    Some(pinned) => pinned.held.push_back((span.end, scope, span.len())),
+                    None => {
+                        self.ring.release(span.end);
+                        self.kernel.free(scope, span.len());
+                    }
+                }
             }
             self.hand_out(boot_time, on_item);
             if taken == 0 {
-                return Ok(());
+                return;
             }
         }
     }
 
-    fn hand_out(&self, boot_time: SystemTime, on_item: &mut impl FnMut(Item)) {
-        loop {
-            // Not held while the caller works with the item.
-            let arrived = lock(&self.inbox).arrivals.pop_front();
-            match arrived {
-                Some(Arrival::Exec(exec)) => on_item(Item::Exec(Box::new(self.enricher.event(*exec, boot_time)))),
-                Some(Arrival::Lost(loss)) => on_item(Item::Lost(loss)),
-                None => return,
-            }
+    /// Lets go of what the log has for good.
+    fn release_committed(&mut self) {
+        let Some(pinned) = &mut self.pinned else { return };
+        let committed = self.kernel.journal.position();
+        while let Some((end, scope, len)) = pinned.held.pop_front_if(|(end, ..)| *end <= committed) {
+            self.ring.release(end);
+            self.kernel.free(scope, len);
+        }
+    }
+
+    fn hand_out(&mut self, boot_time: SystemTime, on_item: &mut impl FnMut(Item)) {
+        while let Some(arrived) = self.inbox.arrivals.pop_front() {
+            on_item(match arrived {
+                Arrival::Exec(exec, position) => Item::Exec(Box::new(self.enricher.event(*exec, boot_time, position))),
+                Arrival::Failed(exec, position) => {
+                    Item::Failed(Box::new(self.enricher.failed(*exec, boot_time, position)))
+                }
+                Arrival::Exit(exit, position) => Item::Ended(Box::new(self.enricher.ended(&exit, boot_time, position))),
+                Arrival::Lost(loss) => Item::Lost(loss),
+            });
         }
     }
 
     fn count(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
         self.next_count = Instant::now() + COUNT_EVERY;
         self.round += 1;
-        lock(&self.inbox).expire(self.round.saturating_sub(1));
+        self.inbox.expire(self.round.saturating_sub(1));
         self.hand_out(boot_time(), on_item);
         let skipped = self.skipped()?;
         let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
         for scope in scopes {
-            let (mut lost, mut missed) = (0, 0);
-            for (hook, stats) in self.raw_stats(scope)? {
-                missed += stats.missed;
+            let mut lost = [0; What::COUNT];
+            let mut counted = [Told::default(); What::COUNT];
+            for (hook, stats) in self.kernel.stats(scope)? {
+                let what = What::of_hook(hook).index();
                 let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
-                lost += lock(&self.inbox).ledger.on_counter((scope, hook, cpu), stats.lost_ring_full);
+                lost[what] += self.inbox.ledger.on_counter((scope, hook, cpu), stats.lost_ring_full);
+                counted[what].missed += stats.missed;
+                counted[what].busy += stats.lost_busy;
             }
-            let missed = missed.min(skipped);
-            let known = std::mem::replace(self.missed.entry(scope).or_default(), missed);
-            for (reason, count) in
-                [(LossReason::RingFull, lost), (LossReason::ProgramSkipped, missed.saturating_sub(known))]
-            {
-                if count > 0 {
-                    on_item(Item::Lost(Loss { scope: Some(scope), reason, count }));
+            for what in What::ALL {
+                let counted = Told { missed: counted[what.index()].missed.min(skipped), ..counted[what.index()] };
+                let known = std::mem::replace(self.told.entry((scope, what)).or_default(), counted);
+                for (reason, count) in [
+                    (LossReason::RingFull, lost[what.index()]),
+                    (LossReason::ProgramSkipped, counted.missed.saturating_sub(known.missed)),
+                    (LossReason::ProgramBusy, counted.busy.saturating_sub(known.busy)),
+                ] {
+                    if count > 0 {
+                        on_item(Item::Lost(Loss { what, scope: Some(scope), reason, count }));
+                    }
                 }
             }
         }
-        let forks_missed = recursion_misses(&self.skel.progs.process_fork)? > 0;
-        if let (true, Some(bss)) = (forks_missed, &mut self.skel.maps.bss_data) {
-            bss.scope_index.forks_missed = 1;
+        if recursion_misses(&self.kernel.programs.fork)? > 0 {
+            self.kernel.index().set(Field::FORKS_MISSED, 1);
         }
         Ok(())
     }
 
-    /// The counters of a scope by hook, one row for each CPU that counted something.
-    fn raw_stats(&self, scope: ScopeId) -> Result<Vec<(u32, scope_stats)>, TracerError> {
-        let failed = |source| TracerError::Kernel { step: "reading the counters", source, log: String::new() };
-        let mut rows = Vec::new();
-        for hook in 0..types::hook::HOOK_COUNT.0 {
-            let row = scope.get() * types::hook::HOOK_COUNT.0 + hook;
-            let values = self.skel.maps.stats.lookup_percpu(&row.to_ne_bytes(), MapFlags::ANY).map_err(failed)?;
-            let counted = values.unwrap_or_default().into_iter().map(|value| stats_from(&value));
-            let counted = counted.filter(|stats| stats.seen + stats.process_table_full + stats.missed > 0);
-            rows.extend(counted.map(|stats| (hook, stats)));
+    /// What the kernel has counted as lost and the tracer before this one has not told is told now, in one: where it is
+    /// missing, nobody knows any more. From here on the counters go on from where they stand.
+    fn take_over_counts(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
+        let Some(left) = self.pinned.as_mut().and_then(|pinned| pinned.resumed.take()) else { return Ok(()) };
+        let skipped = self.skipped()?;
+        let mut counted = [[0; LossReason::COUNT]; What::COUNT];
+        let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
+        for scope in &scopes {
+            for (hook, stats) in self.kernel.stats(*scope)? {
+                let what = What::of_hook(hook);
+                let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
+                self.inbox.ledger.resume((*scope, hook, cpu), stats.lost_ring_full);
+                let told = self.told.entry((*scope, what)).or_default();
+                told.missed += stats.missed;
+                told.busy += stats.lost_busy;
+                counted[what.index()][LossReason::RingFull.index()] += stats.lost_ring_full;
+                counted[what.index()][LossReason::ProgramSkipped.index()] += stats.missed;
+                counted[what.index()][LossReason::ProgramBusy.index()] += stats.lost_busy;
+            }
         }
-        Ok(rows)
+        for told in self.told.values_mut() {
+            told.missed = told.missed.min(skipped);
+        }
+        let only = if let [only] = scopes[..] { Some(only) } else { None };
+        for what in What::ALL {
+            for reason in LossReason::ALL {
+                let mut counted = counted[what.index()][reason.index()];
+                if reason == LossReason::ProgramSkipped {
+                    counted = counted.min(skipped);
+                }
+                let count = counted.saturating_sub(left.told(what, reason));
+                if count > 0 {
+                    on_item(Item::Lost(Loss { what, scope: only, reason, count }));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// Readable when the kernel wakes the reader, for programs that wait for other things too; see [`Tracer::poll`].
 impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll()
+        self.ring.as_fd()
     }
-}
-
-fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
-    inbox.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn ring(skel: &ExecSkel<'static>, inbox: &Arc<Mutex<Inbox>>) -> libbpf_rs::Result<RingBuffer<'static>> {
-    let inbox = Arc::clone(inbox);
-    let mut builder = RingBufferBuilder::new();
-    builder.add(&skel.maps.records, move |bytes: &[u8]| {
-        lock(&inbox).push(bytes);
-        0
-    })?;
-    builder.build()
 }
 
 /// A program that began before it was detached may still be running on another CPU. Programs run within RCU read
@@ -468,38 +717,6 @@ fn ring(skel: &ExecSkel<'static>, inbox: &Arc<Mutex<Inbox>>) -> libbpf_rs::Resul
 /// last microseconds.
 fn wait_for_running_programs() {
     let _ = membarrier(MembarrierCommand::Global);
-}
-
-fn recursion_misses(program: &ProgramMut<'_>) -> Result<u64, TracerError> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut len = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).unwrap_or(u32::MAX);
-    // SAFETY: the descriptor is open, info and len are valid for writes and len is info's size.
-    let status =
-        unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut len) };
-    if status < 0 {
-        let source = std::io::Error::from_raw_os_error(-status);
-        return Err(TracerError::System { what: "reading how often the program was skipped", source });
-    }
-    Ok(info.recursion_misses)
-}
-
-fn stats_from(value: &[u8]) -> scope_stats {
-    let mut words = value.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
-    let mut next = || words.next().unwrap_or_default();
-    scope_stats {
-        cpu: next(),
-        seq: next(),
-        seen: next(),
-        sent: next(),
-        excluded_uid: next(),
-        excluded_path: next(),
-        lost_ring_full: next(),
-        lost_bytes: next(),
-        args_ring_full: next(),
-        args_fault: next(),
-        process_table_full: next(),
-        missed: next(),
-    }
 }
 
 /// Keys of the rows whose value holds the scope's number at an offset.

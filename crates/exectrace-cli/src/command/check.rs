@@ -78,7 +78,7 @@ fn is_own(item: &Item, pid: u32) -> bool {
     match item {
         // In a PID namespace of its own this process knows its child by another number than the node does.
         Item::Exec(event) => event.vpid == pid || event.pid == pid,
-        Item::Lost(_) => false,
+        _ => false,
     }
 }
 

@@ -5,6 +5,8 @@ pub(crate) mod generate;
 pub(crate) mod run;
 pub(crate) mod sidecar;
 pub(crate) mod trace;
+pub(crate) mod unpin;
+pub(crate) mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -5,18 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use exectrace::{Scope, Tracer, Tree};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::capabilities;
+use super::proc;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Account, Look, Pipeline};
-use crate::sink::Sink;
+use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
 
 pub(crate) fn main(args: RunArgs) -> ExitCode {
     match run(&args) {
@@ -29,28 +29,37 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let sink = pipeline::open_sink(&args.logging)?;
-    let mut tracer = pipeline::tracer(&args.logging).open()?;
+    let opened = Log::open(&args.logging)?;
+    let mut tracer = pipeline::tracer(&args.logging)?.open()?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
+    let since = SystemTime::now();
     catch_signals()?;
     let mut child = spawn(&args.command)?;
     forward_signals_to(&child);
     // The command runs on, whatever becomes of the log, and its status is ours.
-    if let Err(error) = log(args, tracer, sink, &child) {
+    if let Err(error) = log(args, tracer, opened, since, &child) {
         report(&error);
     }
     child.wait().context("waiting for the command")
 }
 
 /// Logs until the command ends.
-fn log(args: &RunArgs, mut tracer: Tracer, sink: Sink, child: &Child) -> anyhow::Result<()> {
+fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &Child) -> anyhow::Result<()> {
     let ended = pidfd_of(child)?;
-    capabilities::drop_others()?;
-    let look = Look { format: args.output, tree: args.tree, fields: args.logging.fields };
-    let mut pipeline = Pipeline::start(sink, &look, LabelSource::fixed([]), args.logging.queue_size)?;
+    let plan = Plan {
+        logging: &args.logging,
+        look: Look { format: args.output, tree: args.tree, fields: args.logging.fields },
+        labels: LabelSource::fixed([]),
+        proc: proc(),
+        since,
+        // The tree begins with the command.
+        expect_running: false,
+        service: None,
+    };
+    let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     pipeline.read(&mut tracer, &[ended.as_fd()])?;
-    pipeline.stop(tracer, Account::IfNotWhole)
+    pipeline.stop(tracer, "command_ended", Account::IfNotWhole)
 }
 
 fn spawn(words: &[OsString]) -> anyhow::Result<Child> {

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use exectrace::{PidNamespace, Scope, ScopeError, Tracer};
@@ -13,7 +14,7 @@ use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Account, Look, Pipeline};
+use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: SidecarArgs) -> ExitCode {
@@ -24,20 +25,33 @@ fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     let mut labels = LabelSource::fixed(args.labels.clone()).with_folder(args.labels_dir.clone());
     labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
-    let sink = pipeline::open_sink(&args.logging)?;
-    let mut tracer = pipeline::tracer(&args.logging).open()?;
+    let log = Log::open(&args.logging)?;
+    let mut tracer = pipeline::service(&args.logging, &args.service)?;
     if !find_workspace(&args, &mut tracer, &stop)? {
         return Ok(());
     }
-    capabilities::drop_others()?;
-    let look = Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields };
-    let mut pipeline = Pipeline::start(sink, &look, labels, args.logging.queue_size)?;
+    let since = SystemTime::now();
+    let plan = Plan {
+        logging: &args.logging,
+        look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
+        labels,
+        proc: proc(),
+        since,
+        expect_running: true,
+        service: Some(&args.service),
+    };
+    let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer, Account::Always)
+    pipeline.stop(tracer, "signal", Account::Always)
 }
 
 /// Adds the workspace's scope; false if somebody said stop before it was known.
 fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) -> anyhow::Result<bool> {
+    if tracer.known_scopes() > 0 && !args.use_local_pidns {
+        tracer.add_scope(Scope::Pinned)?;
+        tracing::info!("tracing the PID namespace that a pinned tracer knows");
+        return Ok(true);
+    }
     if args.use_local_pidns {
         let namespace = PidNamespace::own(proc())?;
         let number = namespace.number();

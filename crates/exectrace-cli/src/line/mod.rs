@@ -6,35 +6,144 @@ pub(crate) mod json;
 pub(crate) mod samples;
 pub(crate) mod text;
 
-use exectrace::{Event, ScopeId};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use exectrace::{Args, Ended, Event, FailedExec, Running, ScopeId, What};
+
+use crate::ledger::{Books, Reason, Snapshot};
 
 /// What a line is about.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Exec(Box<Event>),
+    Failed(Box<FailedExec>),
+    Ended(Box<Ended>),
     Lost(Lost),
+    Start(Box<Start>),
+    Running(Box<Running>),
+    Ledger(Box<Snapshot>),
+    Watchdog(Watchdog),
+    Stop(Stop),
 }
 
-/// Execs that are missing from the log at this place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lost {
-    pub(crate) scope: Option<ScopeId>,
-    pub(crate) reason: &'static str,
-    pub(crate) count: u64,
-}
+impl Entry {
+    /// What of the workspace it tells, and of whom.
+    pub(crate) fn what(&self) -> Option<(What, ScopeId)> {
+        match self {
+            Entry::Exec(event) => Some((What::Exec, event.scope)),
+            Entry::Failed(failed) => Some((What::Failed, failed.attempt.scope)),
+            Entry::Ended(ended) => Some((What::Exit, ended.scope)),
+            _ => None,
+        }
+    }
 
-impl Lost {
-    /// What is missing if this entry does not get into the log: an exec by `reason`, a loss by its own.
-    pub(crate) fn of(entry: &Entry, reason: &'static str) -> Lost {
-        match entry {
-            Entry::Exec(event) => Lost { scope: Some(event.scope), reason, count: 1 },
-            Entry::Lost(lost) => lost.clone(),
+    /// Up to where in the ring all is in the log once this is.
+    pub(crate) fn position(&self) -> Option<u64> {
+        match self {
+            Entry::Exec(event) => Some(event.origin.position),
+            Entry::Failed(failed) => Some(failed.attempt.origin.position),
+            Entry::Ended(ended) => Some(ended.origin.position),
+            Entry::Ledger(snapshot) => Some(snapshot.position),
+            _ => None,
+        }
+    }
+
+    /// What is missing if this entry does not get into the log.
+    pub(crate) fn missing(&self, reason: Reason) -> Option<Lost> {
+        match self {
+            Entry::Lost(lost) => Some(lost.clone()),
+            _ => self.what().map(|(what, scope)| Lost { what, scope: Some(scope), reason, count: 1 }),
         }
     }
 }
 
+/// What is missing from the log at this place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) what: What,
+    pub(crate) scope: Option<ScopeId>,
+    pub(crate) reason: Reason,
+    pub(crate) count: u64,
+}
+
+/// The first line of a run: who watches what, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Start {
+    /// When the watch began.
+    pub(crate) time: Option<SystemTime>,
+    pub(crate) kernel: String,
+    pub(crate) boot_id: String,
+    /// Names the settings by which the kernel's half was made.
+    pub(crate) settings: String,
+    /// Number, kind and name of each scope.
+    pub(crate) scopes: Vec<(ScopeId, &'static str, String)>,
+    /// How many lines follow about processes that run already; `None`: they are out of sight.
+    pub(crate) running: Option<usize>,
+    /// How the lines are chained.
+    pub(crate) chained: Option<&'static str>,
+    /// Nobody watched from the one time to the other, between two runs of one log.
+    pub(crate) unwatched: Option<(SystemTime, SystemTime)>,
+    /// The run that was killed and that this one takes over from.
+    pub(crate) resumed: Option<Resumed>,
+}
+
+/// What a run knows of the one that it takes over from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resumed {
+    pub(crate) run: u32,
+    /// Its last line that counts; what it wrote after that is told again. 0: none.
+    pub(crate) line: u64,
+    /// Its books up to that line.
+    pub(crate) books: Books,
+    /// What was left out so far, by [`What::index`].
+    pub(crate) excluded: [BTreeMap<&'static str, u64>; What::COUNT],
+}
+
+/// Whether exectrace sees what it starts itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watchdog {
+    pub(crate) seen: bool,
+    /// How many of its own execs were not seen, one after the other.
+    pub(crate) missed: u64,
+}
+
+/// The last line of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) why: &'static str,
+    /// The kernel's half stays and keeps what comes.
+    pub(crate) pinned: bool,
+}
+
+/// Where in its run a line stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its number.
+    pub(crate) line: u64,
+    /// Number of the last ledger before it, 0 if there was none.
+    pub(crate) last_ledger: u64,
+    /// The books before it.
+    pub(crate) books: &'a Books,
+}
+
 /// The arguments as one would type them in a POSIX shell.
-fn cmdline(event: &Event) -> Vec<u8> {
+fn cmdline(argv: &Args) -> Vec<u8> {
     // NUL is the only byte that cannot be quoted, and an argument cannot hold it.
-    shlex::bytes::try_join(event.argv.iter()).unwrap_or_default()
+    shlex::bytes::try_join(argv.iter()).unwrap_or_default()
+}
+
+/// The name of an error of the kernel's, as in errno(3).
+fn errno_name(errno: u32) -> String {
+    let known = i32::try_from(errno).map(nix::errno::Errno::from_raw);
+    match known {
+        Ok(name) if name != nix::errno::Errno::UnknownErrno => format!("{name:?}"),
+        _ => errno.to_string(),
+    }
+}
+
+/// The name of a signal, as in signal(7).
+fn signal_name(signal: u32) -> String {
+    let known = i32::try_from(signal).ok().and_then(|signal| nix::sys::signal::Signal::try_from(signal).ok());
+    known.map_or_else(|| signal.to_string(), |signal| signal.as_str().to_owned())
 }

@@ -1,8 +1,16 @@
-//! Events for tests.
+//! What lines tell of, for tests.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use exectrace::{Args, Event, ExecId, Hook, Interpreter, Origin, Partial, ScopeId, Traits};
+use exectrace::{
+    Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, LossReason, Origin, Partial, Running, ScopeId, Status,
+    Traits, What,
+};
+
+use super::{Entry, Lost, Resumed, Start};
+use crate::ledger::{Books, Counts, Reason, Snapshot};
+use crate::seal::{KEYED, LINKED};
 
 /// The sample line of the README: `uname -a` in a shell of a workspace.
 pub(crate) fn uname() -> Event {
@@ -39,7 +47,7 @@ pub(crate) fn uname() -> Event {
         mode: 0o100_755,
         traits: Traits::empty(),
         partial: Partial::empty(),
-        origin: Origin { cpu: 1, hook: Hook::Exec, seq: 41 },
+        origin: Origin { cpu: 1, hook: Hook::Exec, seq: 41, position: 4_096 },
     }
 }
 
@@ -88,4 +96,184 @@ pub(crate) fn args(argv: &[&[u8]]) -> Args {
     let block: Vec<u8> = argv.iter().flat_map(|arg| [arg, &b"\0"[..]].concat()).collect();
     let bytes = block.len() as u64;
     Args::new(block, u32::try_from(argv.len()).expect("few arguments"), bytes, None)
+}
+
+/// An attempt by a thread, with everything that one can have.
+pub(crate) fn refused() -> FailedExec {
+    let mut attempt = everything();
+    attempt.argv = args(&[b"./tools/\xff\"run", b"two\nlines"]);
+    attempt.exe = Vec::new();
+    attempt.interpreter = None;
+    (attempt.inode, attempt.device, attempt.mode) = (0, (0, 0), 0);
+    attempt.traits = Traits::THREAD;
+    attempt.partial = Partial::CWD_CUT | Partial::ARGS_READ_LIMIT;
+    attempt.origin.hook = Hook::Failed;
+    FailedExec { errno: 13, attempt }
+}
+
+/// The end of [`uname`].
+pub(crate) fn ended() -> Ended {
+    let Event { time, scope, id, pid, uid, origin, .. } = uname();
+    Ended {
+        time: time + Duration::from_micros(1_742),
+        scope,
+        id,
+        pid,
+        uid,
+        comm: b"uname".to_vec(),
+        status: Status::from_wait(0),
+        lived: Duration::from_micros(1_742),
+        cpu_time: Duration::from_nanos(1_310_417),
+        max_rss_bytes: 2_052_096,
+        origin: Origin { hook: Hook::Exit, seq: 17, ..origin },
+    }
+}
+
+/// The same, but that its memory was dumped after SIGSEGV.
+pub(crate) fn crashed() -> Ended {
+    Ended { status: Status::from_wait(11 | 0x80), ..ended() }
+}
+
+/// The shell of a workspace.
+pub(crate) fn running() -> Running {
+    Running {
+        pid: 920_600,
+        ppid: 920_511,
+        uid: 101_000,
+        gid: 101_000,
+        comm: b"bash".to_vec(),
+        exe: b"/usr/bin/bash".to_vec(),
+        cwd: b"/home/jessie/\xff".to_vec(),
+        argv: args(&[b"-bash", b"two words"]),
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_646_080_100_250),
+    }
+}
+
+/// A thread of the kernel: nothing but numbers and a name.
+pub(crate) fn kernel_thread() -> Running {
+    let comm = b"kworker/1:2".to_vec();
+    Running { ppid: 2, uid: 0, gid: 0, comm, exe: Vec::new(), cwd: Vec::new(), argv: Args::default(), ..running() }
+}
+
+pub(crate) fn second_scope() -> ScopeId {
+    ScopeId::try_from(2).expect("not 0")
+}
+
+/// A run that begins, in a workspace where three processes run.
+pub(crate) fn start() -> Start {
+    Start {
+        time: None,
+        kernel: "6.12.43+deb13-cloud-amd64".to_owned(),
+        boot_id: "b7c9e1d2-a4f0-4f0a-8c1e-5a0d6ab0e2f7".to_owned(),
+        settings: "5e77a1b2c3d4e5f6".to_owned(),
+        scopes: vec![(ScopeId::FIRST, "pid_ns", "4026532412".to_owned())],
+        running: Some(3),
+        chained: Some(LINKED),
+        unwatched: None,
+        resumed: None,
+    }
+}
+
+/// A run after another one of the same log; nobody watched in between, and what runs is out of sight.
+pub(crate) fn start_after_a_gap() -> Start {
+    let from = uname().time;
+    Start {
+        running: None,
+        chained: None,
+        unwatched: Some((from, from + Duration::new(61, 961_547_798))),
+        scopes: vec![(ScopeId::FIRST, "cgroup", "8127".to_owned()), (second_scope(), "node", String::new())],
+        ..start()
+    }
+}
+
+/// A run that takes over from one that was killed.
+pub(crate) fn start_resumed() -> Start {
+    Start {
+        scopes: vec![(ScopeId::FIRST, "pinned", String::new())],
+        running: None,
+        chained: Some(KEYED),
+        resumed: Some(resumed()),
+        ..start()
+    }
+}
+
+/// What a run knows of one whose books were [`books`].
+pub(crate) fn resumed() -> Resumed {
+    let excluded =
+        [BTreeMap::from([("path", 5), ("uid", 4)]), BTreeMap::from([("errno", 12), ("uid", 1)]), BTreeMap::new()];
+    Resumed { run: 0x07ab_cdef, line: 1_204, books: books(), excluded }
+}
+
+/// The books of a log that lacks something of everything.
+pub(crate) fn books() -> Books {
+    let mut books = Books::default();
+    for (what, count) in [(What::Exec, 1_188), (What::Failed, 6), (What::Exit, 9)] {
+        write(&mut books, what, count);
+    }
+    lose(&mut books, What::Exec, Reason::Kernel(LossReason::RingFull), 40);
+    lose(&mut books, What::Exec, Reason::QueueFull, 2);
+    lose(&mut books, What::Failed, Reason::Kernel(LossReason::ProgramBusy), 1);
+    lose(&mut books, What::Exit, Reason::WriteFailed, 4);
+    books
+}
+
+/// Writes so many of the first scope's into the books.
+pub(crate) fn write(books: &mut Books, what: What, count: u64) {
+    let entry = match what {
+        What::Exec => Entry::Exec(Box::new(uname())),
+        What::Failed => Entry::Failed(Box::new(refused())),
+        What::Exit => Entry::Ended(Box::new(ended())),
+    };
+    for _ in 0..count {
+        books.add(&entry);
+    }
+}
+
+/// Writes a loss of the first scope's into the books.
+pub(crate) fn lose(books: &mut Books, what: What, reason: Reason, count: u64) {
+    books.add(&Entry::Lost(Lost { what, scope: Some(ScopeId::FIRST), reason, count }));
+}
+
+/// What a kernel counted of a quiet workspace whose log has 238 execs.
+pub(crate) fn small() -> (Snapshot, Books) {
+    let mut books = Books::default();
+    write(&mut books, What::Exec, 238);
+    let counts = Counts { seen: 238, excluded: none_excluded(), ..Counts::default() };
+    let mut snapshot = Snapshot { scopes: vec![(ScopeId::FIRST, counts.clone())], ..Snapshot::default() };
+    snapshot.all[What::Exec.index()] = Some(counts);
+    (snapshot, books)
+}
+
+/// What a kernel counted that had to leave out, to skip and to lose; goes with [`books`].
+pub(crate) fn busy() -> Snapshot {
+    let partial = |count| BTreeMap::from([("args_fault", count), ("strings_ring_full", count + 1)]);
+    let first = Counts {
+        seen: 1_235,
+        excluded: BTreeMap::from([("path", 5), ("uid", 0)]),
+        partial: partial(2),
+        recursion_misses: 0,
+    };
+    let second = Counts { seen: 11, excluded: BTreeMap::from([("path", 0), ("uid", 4)]), ..Counts::default() };
+    let execs = Counts {
+        seen: first.seen + second.seen,
+        excluded: BTreeMap::from([("path", 5), ("uid", 4)]),
+        partial: partial(2),
+        recursion_misses: 7,
+    };
+    let failed = Counts {
+        seen: 20,
+        excluded: BTreeMap::from([("errno", 12), ("uid", 1)]),
+        partial: BTreeMap::from([("args_fault", 1)]),
+        ..Counts::default()
+    };
+    let exits = Counts { seen: 13, ..Counts::default() };
+    Snapshot {
+        all: [Some(execs), Some(failed), Some(exits)],
+        scopes: vec![(ScopeId::FIRST, first), (second_scope(), second)],
+        position: 1 << 20,
+    }
+}
+
+fn none_excluded() -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([("path", 0), ("uid", 0)])
 }

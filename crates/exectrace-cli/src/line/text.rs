@@ -1,12 +1,12 @@
 //! Lines for people: time, pid, user and command line, on a terminal in colour.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use exectrace::{Event, ExecId};
+use exectrace::{Ended, Event, ExecId, FailedExec, What};
 
-use super::{Entry, Lost, cmdline};
+use super::{Entry, Lost, Watchdog, cmdline, errno_name, signal_name};
 
 const DIM: Style = Style::new().dimmed();
 const NUMBER: Style = AnsiColor::Cyan.on_default();
@@ -28,7 +28,12 @@ impl TextEncoder {
     pub(crate) fn encode(&mut self, entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
         let line = match entry {
             Entry::Exec(event) => self.exec(event),
+            Entry::Failed(failed) => self.failed(failed),
+            Entry::Ended(ended) => self.ended(ended),
             Entry::Lost(lost) => self.lost(lost, now),
+            Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
+            // For who reads the log as it comes, these say nothing.
+            Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Stop(_) => return,
         };
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
@@ -36,14 +41,8 @@ impl TextEncoder {
 
     fn exec(&mut self, event: &Event) -> String {
         let indent = self.depths.as_mut().map_or(0, |depths| depths.of(event)) * 2;
-        let mut line = format!(
-            "{} {} {} {:indent$}{}",
-            self.styled(DIM, &time(event.time)),
-            self.styled(NUMBER, &format!("{:>7}", event.pid)),
-            self.styled(DIM, &format!("{:>5}", event.uid)),
-            "",
-            printable(&cmdline(event)),
-        );
+        let mut line = self.head(event.time, event.pid, event.uid);
+        line.push_str(&format!("{:indent$}{}", "", printable(&cmdline(&event.argv))));
         if event.truncated() {
             let missing = event.argv.total_bytes - event.argv.kept_bytes();
             line.push_str(&self.styled(BAD, &format!(" … {missing} more bytes")));
@@ -55,8 +54,47 @@ impl TextEncoder {
         line
     }
 
+    fn failed(&self, failed: &FailedExec) -> String {
+        let FailedExec { errno, attempt } = failed;
+        let mut line = self.head(attempt.time, attempt.pid, attempt.uid);
+        line.push_str(&self.styled(BAD, &format!("{}: {} ", errno_name(*errno), printable(&attempt.filename))));
+        line.push_str(&self.styled(DIM, &format!("[{}]", printable(&cmdline(&attempt.argv)))));
+        line
+    }
+
+    fn ended(&self, ended: &Ended) -> String {
+        let how = match (ended.status.signal(), ended.status.code()) {
+            (Some(signal), _) => signal_name(signal),
+            (None, code) => format!("exit {}", code.unwrap_or_default()),
+        };
+        let took = format!("after {:?}, {:?} of processor time", round(ended.lived), round(ended.cpu_time));
+        let mut line = self.head(ended.time, ended.pid, ended.uid);
+        line.push_str(&self.styled(DIM, &format!("{}: {how} {took}", printable(&ended.comm))));
+        line
+    }
+
+    fn watchdog(&self, watchdog: &Watchdog, now: SystemTime) -> String {
+        let text =
+            if watchdog.seen { "the kernel program sees execs again" } else { "the kernel program sees nothing" };
+        format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, text))
+    }
+
+    fn head(&self, when: SystemTime, pid: u32, uid: u32) -> String {
+        format!(
+            "{} {} {} ",
+            self.styled(DIM, &time(when)),
+            self.styled(NUMBER, &format!("{pid:>7}")),
+            self.styled(DIM, &format!("{uid:>5}")),
+        )
+    }
+
     fn lost(&self, lost: &Lost, now: SystemTime) -> String {
-        let text = format!("{} execs lost: {}", lost.count, lost.reason);
+        let what = match lost.what {
+            What::Exec => "execs",
+            What::Failed => "failed attempts",
+            What::Exit => "ends of processes",
+        };
+        let text = format!("{} {what} lost: {}", lost.count, lost.reason.name());
         format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, &text))
     }
 
@@ -85,6 +123,11 @@ impl Depths {
         self.known.insert(event.id, depth);
         depth
     }
+}
+
+/// To the microsecond: nobody reads more.
+fn round(time: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn time(time: SystemTime) -> String {
@@ -116,7 +159,10 @@ fn is_format(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use exectrace::LossReason;
+
     use super::*;
+    use crate::ledger::Reason;
     use crate::line::samples;
 
     fn lines(encoder: &mut TextEncoder, entries: &[Entry]) -> String {
@@ -154,7 +200,12 @@ mod tests {
 
     #[test]
     fn colour_only_where_asked() {
-        let lost = [Entry::Lost(Lost { scope: None, reason: "ring_full", count: 3 })];
+        let lost = [Entry::Lost(Lost {
+            what: What::Exec,
+            scope: None,
+            reason: Reason::Kernel(LossReason::RingFull),
+            count: 3,
+        })];
         assert_eq!(
             lines(&mut TextEncoder::new(false, false), &lost),
             "1970-01-01T00:00:00.000Z 3 execs lost: ring_full\n"

@@ -1,19 +1,24 @@
 //! What the program tells of itself: help, version, completions, manual page, and its messages' two forms.
 
-use crate::line::Line;
 use crate::program::{EXECTRACE, Ended, exectrace};
 
-const LOGGING: [&str; 8] = [
+const LOGGING: [&str; 14] = [
     "--log",
     "--fields",
     "--max-args-bytes",
     "--read-args-bytes",
     "--exclude-uid",
     "--exclude-path",
+    "--failed",
+    "--failed-hook",
+    "--exits",
+    "--ledger-interval",
+    "--chain",
+    "--chain-key",
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 6] = ["run", "trace", "sidecar", "check", "completions", "man"];
+const SUBCOMMANDS: [&str; 8] = ["run", "trace", "sidecar", "check", "verify", "unpin", "completions", "man"];
 
 #[track_caller]
 fn printed(words: &[&str]) -> String {
@@ -24,15 +29,26 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 6] = [
+    let cases: [(&str, &[&str], bool); 8] = [
         ("run", &["--output", "--tree", "CMD"], true),
-        ("trace", &["--pid-ns", "--pid", "--cgroup", "--all", "--format", "--tree"], true),
+        ("trace", &["--pid-ns", "--pid", "--cgroup", "--all", "--format", "--tree", "--pin", "--watchdog"], true),
         (
             "sidecar",
-            &["--init-address", "--startup-timeout", "--use-local-pidns", "--label", "--labels-dir", "curl"],
+            &[
+                "--init-address",
+                "--startup-timeout",
+                "--use-local-pidns",
+                "--label",
+                "--labels-dir",
+                "--pin",
+                "--watchdog",
+                "curl",
+            ],
             true,
         ),
         ("check", &["--output"], false),
+        ("verify", &["--chain-key", "--output", "--max-findings", "--quiet"], false),
+        ("unpin", &["DIR"], false),
         ("completions", &["bash", "zsh", "fish"], false),
         ("man", &["roff"], false),
     ];
@@ -96,7 +112,7 @@ fn the_manual_page_has_every_subcommand() {
 fn messages_have_two_forms() {
     let words = ["run", "--log", "/nonexistent/log", "true"];
     let json = Ended::of(&mut exectrace(words));
-    let line = Line::parse(json.stderr.trim_end());
+    let line = json.message();
     assert!(line.msg().contains("/nonexistent/log"));
     let text = Ended::of(exectrace(words).args(["x", "--log-format", "text"]).env("EXECTRACE_LOG_FORMAT", "text"));
     assert_eq!(text.stderr, format!("exectrace: error: {}\n", line.msg()));

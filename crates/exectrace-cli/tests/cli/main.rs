@@ -4,16 +4,23 @@
 //! `run` by itself, the others a PID namespace, a cgroup or a process of the test's own. No wait is a sleep: what
 //! happened is known from a line, from the end of a process or from the answer of a shell, each with a deadline.
 
+mod fixtures;
 mod line;
 mod program;
 mod workspace;
 
 mod check;
 mod help;
+mod kinds;
+mod ledger;
 mod network;
 mod output;
+mod pin;
 mod privilege;
+mod proof;
 mod run;
 mod sidecar;
 mod static_binary;
 mod trace;
+mod verify;
+mod watchdog;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdout, Stdio};
 
-use crate::line::{Line, cmdlines};
+use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{EXECTRACE, Ended, Program, exectrace};
 use crate::trace::A_SECOND;
 use crate::workspace::Workspace;
@@ -28,19 +28,18 @@ fn storm(workspace: &mut Workspace) {
     workspace.tell(&format!("i=0; while [ $i -lt {STORM} ]; do /bin/true $i; i=$((i+1)); done"));
 }
 
-/// Reads a line, then goes away.
+/// Reads up to an exec, then goes away.
 #[track_caller]
-fn head(stdout: ChildStdout) -> String {
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    line
+fn head(stdout: ChildStdout) -> Line {
+    let mut lines = BufReader::new(stdout).lines().map(|line| Line::parse(&line.expect("a line")));
+    lines.find(Line::is_exec).expect("an exec")
 }
 
 #[test]
 fn root_a_reader_that_goes_away_ends_the_trace() {
     let (stdout, program, mut workspace) = unread(&[]);
     workspace.tell("/bin/true one");
-    assert_eq!(Line::parse(head(stdout).trim_end()).cmdline(), "/bin/true one");
+    assert_eq!(head(stdout).cmdline(), "/bin/true one");
     workspace.tell("/bin/true two");
     let (status, _, messages) = program.end();
     assert_eq!(status.code(), Some(5), "{messages:?}");
@@ -55,7 +54,8 @@ fn root_a_reader_that_goes_away_ends_the_sidecar() {
     let status = folder.path().join("status");
     let sidecar = format!("({EXECTRACE} sidecar --use-local-pidns; echo $? >{})", status.display());
     let fifo = folder.path().join("fifo");
-    workspace.tell(&format!("mkfifo {0}; {sidecar} >{0} & head -n 1 <{0} >/dev/null & head=$!", fifo.display()));
+    workspace
+        .tell(&format!("mkfifo {0}; {sidecar} >{0} & grep -m 1 /bin/true <{0} >/dev/null & head=$!", fifo.display()));
     workspace.wait_for_message("tracing the PID namespace of this container");
     workspace.tell("/bin/true one; wait $head; /bin/true two; wait");
     assert_eq!(fs::read_to_string(status).expect("the status").trim(), "5");
@@ -87,7 +87,7 @@ fn root_a_stalled_output_holds_up_nobody_and_every_exec_is_accounted_for() {
     let (_, stopped) = program.stop();
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     let lines = stopped.parsed();
-    let lost: Vec<_> = lines.iter().filter(|line| !line.is_exec()).collect();
+    let lost = with_msg(&lines, "lost");
     assert!(!lost.is_empty(), "{} lines and no loss", lines.len());
     assert!(lost.iter().all(|line| line.lost_reason() == Some("queue_full")), "{lost:?}");
     assert_eq!(lines.iter().map(Line::execs).sum::<u64>(), STORM + 1);
@@ -114,7 +114,8 @@ fn root_a_stop_does_not_wait_for_a_stalled_output() {
     let mut written = String::new();
     stdout.read_to_string(&mut written).expect("what was written");
     let (whole, _) = written.rsplit_once('\n').expect("whole lines");
-    assert!(whole.lines().map(Line::parse).all(|line| line.is_exec()));
+    let lines = Line::parse_all(&format!("{whole}\n"));
+    assert!(lines.iter().all(|line| ["start", "running", "exec"].contains(&line.msg())), "nothing is told to be lost");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn root_a_device_that_was_full_gets_the_count_of_what_is_missing() {
     // A line that was cut is broken, and its exec is counted as missing.
     let is_whole = |line: &&String| line.ends_with('}') && serde_json::from_str::<serde_json::Value>(line).is_ok();
     let lines: Vec<_> = written.iter().filter(is_whole).map(|line| Line::parse(line)).collect();
-    let lost: Vec<_> = lines.iter().filter(|line| !line.is_exec()).collect();
+    let lost = with_msg(&lines, "lost");
     assert!(!lost.is_empty() && lost.iter().all(|line| line.lost_reason() == Some("write_failed")), "{lost:?}");
     assert_eq!(cmdlines(&lines).last(), Some(&"/bin/true after"));
     let remount = 1;
@@ -164,5 +165,5 @@ fn root_a_device_that_was_full_gets_the_count_of_what_is_missing() {
 fn root_a_log_that_cannot_be_opened_is_told_before_anything_starts() {
     let ended = Ended::of(&mut exectrace(["trace", "--all", "--log", "/nonexistent/log"]));
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), ""), "{ended:?}");
-    assert!(Line::parse(ended.stderr.trim_end()).msg().contains("/nonexistent/log"), "{ended:?}");
+    assert!(ended.message().msg().contains("/nonexistent/log"), "{ended:?}");
 }

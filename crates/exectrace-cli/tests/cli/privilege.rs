@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::line::cmdlines;
+use crate::line::{cmdlines, with_msg};
 use crate::program::{EXECTRACE, Program};
 use crate::workspace::{ONLY_WHAT_TRACING_NEEDS, Workspace};
 
@@ -44,8 +44,9 @@ fn root_two_capabilities_trace_without_tracefs_and_new_privileges() {
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     let lines = stopped.parsed();
     assert_eq!(cmdlines(&lines), ["/bin/true seen"]);
-    assert_eq!(lines[0].event("uid"), 65534);
-    assert!(lines[0].event("partial").is_null(), "{lines:?}");
+    let seen = with_msg(&lines, "exec")[0];
+    assert_eq!(seen.event("uid"), 65534);
+    assert!(seen.event("partial").is_null(), "{lines:?}");
 }
 
 /// Root's processes cannot be looked at, so their namespace is traced by its bare number, which is told.

@@ -45,6 +45,20 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// The one thing that exectrace had to say, but for what this machine does not let it see.
+    #[track_caller]
+    pub(crate) fn message(&self) -> Line {
+        let lines = self.stderr.lines().map(Line::parse);
+        let mut told: Vec<Line> = lines.filter(|line| !line.msg().starts_with(NO_FAILED_ATTEMPTS)).collect();
+        assert_eq!(told.len(), 1, "{self:?}");
+        told.remove(0)
+    }
+}
+
+/// Said at each start where attempts that fail cannot be had for nothing, unless `--failed` says what is wanted.
+pub(crate) const NO_FAILED_ATTEMPTS: &str = "attempts to execute that fail are not logged";
+
 fn text(lines: &[String]) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
@@ -98,6 +112,17 @@ impl Program {
         Line::parse(&text)
     }
 
+    /// Waits for the next line of the log with this msg.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&mut self, msg: &str) -> Line {
+        loop {
+            let line = Line::parse(&self.stdout().wait_for(msg, |line| line.contains(msg)));
+            if line.msg() == msg {
+                return line;
+            }
+        }
+    }
+
     /// Waits for the exec with this command line.
     #[track_caller]
     pub(crate) fn wait_for_exec(&mut self, cmdline: &str) -> Line {
@@ -115,11 +140,12 @@ impl Program {
 
     /// Asks the program to end, and waits until it did; how long that took, and the lines that nobody took so far.
     #[track_caller]
-    pub(crate) fn stop(self) -> (Duration, Stopped) {
+    pub(crate) fn stop(mut self) -> (Duration, Stopped) {
         let start = Instant::now();
         self.signal(Signal::TERM);
+        let seen = self.stdout.as_mut().map(|stdout| std::mem::take(&mut stdout.seen)).unwrap_or_default();
         let (lines, status, messages) = self.wait();
-        (start.elapsed(), Stopped { code: status.code(), lines, messages })
+        (start.elapsed(), Stopped { code: status.code(), seen, lines, messages })
     }
 
     /// Waits until the program has ended by itself.
@@ -160,14 +186,29 @@ impl Drop for Program {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) code: Option<i32>,
+    /// Lines that somebody took before.
+    pub(crate) seen: Vec<String>,
+    /// Lines that nobody took so far.
     pub(crate) lines: Vec<String>,
     pub(crate) messages: Vec<String>,
 }
 
 impl Stopped {
+    /// The whole log, in which no number is missing.
+    #[track_caller]
+    pub(crate) fn log(&self) -> Vec<Line> {
+        Line::parse_all(&self.text())
+    }
+
+    /// The same as it was written.
+    pub(crate) fn text(&self) -> String {
+        text(&self.seen) + &text(&self.lines)
+    }
+
+    /// The lines that nobody took so far, of a log in which no number is missing.
     #[track_caller]
     pub(crate) fn parsed(&self) -> Vec<Line> {
-        self.lines.iter().map(|line| Line::parse(line)).collect()
+        self.log().split_off(self.seen.len())
     }
 
     #[track_caller]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::line::{Line, cmdlines};
+use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{EXECTRACE, Ended, Program, exectrace};
 use crate::workspace::NOBODY;
 
@@ -21,6 +21,11 @@ struct Run {
 impl Run {
     fn new() -> Run {
         Run { folder: tempfile::tempdir().expect("a temporary folder"), options: Vec::new() }
+    }
+
+    /// One that says nothing of what this machine does not let it see.
+    fn silent() -> Run {
+        Run::with(&["--failed", "none"])
     }
 
     fn with(options: &[&'static str]) -> Run {
@@ -82,6 +87,7 @@ fn root_the_command_itself_and_what_it_starts_are_logged() {
         "/bin/true second",
     ];
     assert_eq!(cmdlines(&lines), expected);
+    let lines = with_msg(&lines, "exec");
     let ids: Vec<_> = lines.iter().map(|line| line.event_text("id").expect("an id")).collect();
     let parents: Vec<_> = lines.iter().map(|line| line.event_text("parent_id")).collect();
     assert_eq!(parents, [None, Some(ids[0]), Some(ids[0]), Some(ids[2])]);
@@ -102,7 +108,8 @@ fn root_a_daemon_that_forks_twice_into_its_own_session_is_logged() {
     let path = fifo.to_str().expect("a path in UTF-8");
     let ended = Ended::of(&mut run.command(&["sh", "-c", daemon, "sh", path]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let lines = run.lines();
+    let log = run.lines();
+    let lines = with_msg(&log, "exec");
     let daemon = lines.iter().find(|line| line.cmdline() == "/bin/true daemon").expect("the daemon's exec");
     let setsid = lines.iter().find(|line| line.event_text("filename").is_some_and(|name| name.ends_with("setsid")));
     assert_ne!(daemon.event("sid"), lines[0].event("sid"));
@@ -131,7 +138,7 @@ fn root_a_command_that_cannot_start_gives_the_status_that_a_shell_would_give() {
         let run = Run::new();
         let ended = Ended::of(&mut run.command(&[command]));
         assert_eq!(ended.code, Some(code), "{command}: {ended:?}");
-        assert!(Line::parse(ended.stderr.trim_end()).msg().contains(command), "{ended:?}");
+        assert!(ended.message().msg().contains(command), "{ended:?}");
         assert_eq!(run.text(), "");
     }
 }
@@ -143,17 +150,17 @@ fn root_where_nothing_can_be_logged_the_command_is_not_started() {
     let mut no_log = exectrace(["run", "--log", "/nonexistent/log", "touch"]);
     let ended = Ended::of(no_log.arg(&started));
     assert_eq!(ended.code, Some(125), "{ended:?}");
-    assert!(Line::parse(ended.stderr.trim_end()).msg().contains("/nonexistent/log"), "{ended:?}");
+    assert!(ended.message().msg().contains("/nonexistent/log"), "{ended:?}");
     let mut no_tracer = Command::new("setpriv");
     let ended = Ended::of(no_tracer.args(NOBODY).args([EXECTRACE, "run", "touch"]).arg(&started));
     assert_eq!(ended.code, Some(125), "{ended:?}");
-    assert!(Line::parse(ended.stderr.trim_end()).msg().contains("CAP_BPF and CAP_PERFMON"), "{ended:?}");
+    assert!(ended.message().msg().contains("CAP_BPF and CAP_PERFMON"), "{ended:?}");
     assert!(!started.exists());
 }
 
 #[test]
 fn root_input_and_output_are_the_command_s_alone() {
-    let run = Run::new();
+    let run = Run::silent();
     let mut command = run.command(&["sh", "-c", "cat; echo problem >&2"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("exectrace starts");
@@ -205,7 +212,7 @@ fn root_a_tree_is_indented() {
 
 #[test]
 fn root_the_command_sees_the_same_terminal_and_the_same_processes() {
-    let run = Run::new();
+    let run = Run::silent();
     let script = "tty; readlink /proc/self/ns/pid /proc/self/ns/mnt; echo $PPID; for fd in 0 1 2; do test -t $fd || echo no; done";
     let inner = run.folder.path().join("look.sh");
     fs::write(&inner, script).expect("a script");
@@ -219,7 +226,7 @@ fn root_the_command_sees_the_same_terminal_and_the_same_processes() {
         assert_eq!(own, Path::new(seen));
     }
     assert_eq!(inside.len(), 4, "{text}");
-    let tty = run.lines()[0].event_text("tty").map(|tty| format!("/dev/{tty}"));
+    let tty = with_msg(&run.lines(), "exec")[0].event_text("tty").map(|tty| format!("/dev/{tty}"));
     assert_eq!(tty.as_deref(), Some(inside[0]), "the log knows the terminal");
 }
 
@@ -311,7 +318,7 @@ fn root_the_command_keeps_its_capabilities_and_exectrace_gives_up_its_own() {
 
 #[test]
 fn root_logging_ends_with_the_command_although_a_child_of_it_lives_on() {
-    let run = Run::new();
+    let run = Run::silent();
     let ended = Ended::of(&mut run.command(&["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"]));
     let pid = Pid::from_raw(ended.stdout.trim().parse().expect("a pid")).expect("a pid is not 0");
     kill_process(pid, Signal::KILL).expect("the child lives on");

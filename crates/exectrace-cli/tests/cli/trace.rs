@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::line::{Line, cmdlines};
+use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{Ended, Program, exectrace};
 use crate::workspace::{CgroupFolder, Workspace};
 
@@ -29,14 +29,14 @@ fn traced(options: &[&str]) -> (Program, Workspace) {
     (trace(&[&["--pid-ns", &number], options].concat()), workspace)
 }
 
-/// Tells the workspace, ends the trace and returns its lines.
+/// Tells the workspace, ends the trace and returns the lines of its execs.
 #[track_caller]
 fn lines_of(options: &[&str], line: &str) -> Vec<Line> {
     let (program, mut workspace) = traced(options);
     workspace.tell(line);
     let (_, stopped) = program.stop();
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    stopped.parsed()
+    stopped.parsed().into_iter().filter(Line::is_exec).collect()
 }
 
 #[test]
@@ -47,6 +47,7 @@ fn root_a_pid_namespace_is_traced_and_nothing_beside_it() {
     let (_, stopped) = program.stop();
     let lines = stopped.parsed();
     assert_eq!(cmdlines(&lines), ["/bin/true inside", "unshare --pid --fork /bin/true below", "/bin/true below"]);
+    let lines = with_msg(&lines, "exec");
     assert!(lines.iter().all(|line| line.event("vpid") != line.event("pid")));
     assert_eq!(lines[2].event("ns_level").as_u64(), lines[0].event("ns_level").as_u64().map(|level| level + 1));
 }
@@ -86,7 +87,50 @@ fn root_a_cgroup_is_traced_with_those_below_it() {
         told,
         ["/bin/true above", &format!("mkdir {path}/below"), "/bin/true below", &format!("rmdir {path}/below")]
     );
+    let lines = with_msg(&lines, "exec");
     assert_ne!(lines[0].event("cgroup"), lines[2].event("cgroup"));
+}
+
+/// Each exec belongs to one of them, and each has an account of its own.
+#[test]
+fn root_several_targets_are_traced_at_once() {
+    let Some(cgroup) = CgroupFolder::new() else { return };
+    let (mut first, mut second, mut tree) = (Workspace::new(), Workspace::new(), Workspace::shared());
+    let (mut in_cgroup, mut other) = (Workspace::shared(), Workspace::shared());
+    cgroup.add(in_cgroup.pid());
+    let (numbers, pid) = ([first.number(), second.number()], tree.pid().to_string());
+    let path = cgroup.path().to_str().expect("a path in UTF-8");
+    let words = ["--pid-ns", &numbers[0], "--pid", &pid, "--cgroup", path, "--pid-ns", &numbers[1]];
+    let program = trace(&[&words[..], &["--fields", "full"]].concat());
+    first.tell("/bin/true first");
+    second.tell("/bin/true second");
+    tree.tell("/bin/true tree");
+    in_cgroup.tell("/bin/true cgroup");
+    other.tell("/bin/true other");
+    let (_, stopped) = program.stop();
+    let log = stopped.log();
+    let told: Vec<(&str, u64)> = with_msg(&log, "exec")
+        .iter()
+        .map(|line| (line.cmdline(), line.event("scope").as_u64().expect("a scope")))
+        .collect();
+    let scopes = log[0].field("start")["scopes"].as_array().expect("scopes");
+    let scope_of = |kind: &str, of: &str| {
+        let found = scopes.iter().find(|scope| scope["kind"] == kind && scope["of"] == of);
+        found.unwrap_or_else(|| panic!("no {kind} {of}: {scopes:?}"))["scope"].as_u64().expect("a number")
+    };
+    let id = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("a folder")).to_string();
+    let expected = [
+        ("/bin/true first", scope_of("pid_ns", &numbers[0])),
+        ("/bin/true second", scope_of("pid_ns", &numbers[1])),
+        ("/bin/true tree", scope_of("tree", &pid)),
+        ("/bin/true cgroup", scope_of("cgroup", &id)),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(scopes.len(), 4, "{scopes:?}");
+    let account = log[log.len() - 2].field("ledger");
+    let accounts = account["scopes"].as_array().expect("one for each");
+    assert_eq!(accounts.iter().map(|scope| &scope["seen"]).collect::<Vec<_>>(), [1, 1, 1, 1], "{account}");
+    assert_eq!((&account["seen"], &account["written"]), (&4.into(), &4.into()));
 }
 
 #[test]
@@ -102,7 +146,7 @@ fn root_a_target_that_is_not_there_is_told_with_advice() {
     ] {
         let ended = Ended::of(exectrace(["trace"]).args(words));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{words:?}: {ended:?}");
-        let message = Line::parse(ended.stderr.trim_end());
+        let message = ended.message();
         assert!(message.msg().contains(advice), "{words:?}: {message:?}");
     }
 }
@@ -153,8 +197,11 @@ fn root_a_stop_comes_soon_and_loses_nothing_that_was_before() {
         let took = start.elapsed();
         assert_eq!(status.code(), Some(0), "{messages:?}");
         assert!(took < A_SECOND, "{took:?}");
-        let lines: Vec<_> = lines.iter().map(|line| Line::parse(line)).collect();
-        assert_eq!((lines.len(), lines.last().map(Line::cmdline)), (51, Some("/bin/true last")));
+        let lines = Line::parse_all(&lines.iter().flat_map(|line| [line, "\n"]).collect::<String>());
+        let told = cmdlines(&lines);
+        assert_eq!((told.len(), told.last()), (51, Some(&"/bin/true last")));
+        let msgs: Vec<_> = lines.iter().rev().take(3).map(Line::msg).collect();
+        assert_eq!(msgs, ["stop", "ledger", "exec"], "nothing comes after the last exec but the account");
     }
 }
 

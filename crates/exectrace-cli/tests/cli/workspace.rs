@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::line::Line;
-use crate::program::Program;
+use crate::program::{EXECTRACE, Program};
 
 /// A shell of the test's own. It ends with the value, and its PID namespace with it; so whatever traces it must be
 /// declared after it, to go first.
@@ -134,5 +134,31 @@ impl Drop for CgroupFolder {
         if let Err(error) = fs::remove_dir(&self.0) {
             println!("{} stays: {error}", self.0.display());
         }
+    }
+}
+
+/// A bpf file system of the test's own.
+pub(crate) struct BpfFs(tempfile::TempDir);
+
+impl BpfFs {
+    pub(crate) fn new() -> BpfFs {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(folder.path()).status();
+        assert!(mounted.expect("mount").success());
+        BpfFs(folder)
+    }
+
+    /// A folder of it, which is there once something is pinned.
+    pub(crate) fn pin(&self) -> String {
+        self.0.path().join("pin").display().to_string()
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        // What is pinned there would go on running.
+        let _ = Command::new(EXECTRACE).arg("unpin").arg(self.pin()).stderr(Stdio::null()).status();
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(std::thread::panicking() || unmounted.is_ok_and(|status| status.success()));
     }
 }

@@ -447,7 +447,7 @@ pub(crate) fn items_before(tracer: &mut Tracer, sentinel: &str) -> Vec<Item> {
 pub(crate) fn no_loss(items: Vec<Item>) -> Vec<Event> {
     let event = |item| match item {
         Item::Exec(event) => *event,
-        Item::Lost(loss) => panic!("{loss:?} where nothing was to be lost"),
+        other => panic!("{other:?} where only execs were to come"),
     };
     items.into_iter().map(event).collect()
 }
@@ -467,6 +467,7 @@ pub(crate) fn part(items: Vec<Item>) -> (Vec<Event>, Vec<Loss>) {
         match item {
             Item::Exec(event) => events.push(*event),
             Item::Lost(loss) => losses.push(loss),
+            other => panic!("{other:?}, which nobody asked for"),
         }
     }
     (events, losses)

@@ -1,0 +1,276 @@
+//! The books of a run: what was seen, what of it is in the log, and why the rest is not. `verify` is the other end.
+//!
+//! The kernel's half counts what happened, the writer what it wrote and what it told to be missing. Where both meet, in a
+//! `ledger` line, the sums must agree: seen = written + excluded + lost + waiting.
+
+use std::collections::BTreeMap;
+
+use exectrace::{LossReason, NOTES, Progress, ScopeId, ScopeStats, Tracer, TracerError, What};
+
+use crate::line::{Entry, Lost};
+
+/// Why something is not in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// It did not come out of the kernel.
+    Kernel(LossReason),
+    /// The output was too slow.
+    QueueFull,
+    /// The output refused it.
+    WriteFailed,
+    /// The output was still busy with what came before when exectrace had to end.
+    StopDeadline,
+}
+
+impl Reason {
+    const COUNT: usize = LossReason::COUNT + 3;
+
+    pub(crate) fn all() -> impl Iterator<Item = Reason> {
+        let ours = [Reason::QueueFull, Reason::WriteFailed, Reason::StopDeadline];
+        LossReason::ALL.into_iter().map(Reason::Kernel).chain(ours)
+    }
+
+    /// The reason's name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Reason::Kernel(reason) => reason.name(),
+            Reason::QueueFull => "queue_full",
+            Reason::WriteFailed => "write_failed",
+            Reason::StopDeadline => "stop_deadline",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Reason::Kernel(reason) => reason.index(),
+            Reason::QueueFull => LossReason::COUNT,
+            Reason::WriteFailed => LossReason::COUNT + 1,
+            Reason::StopDeadline => LossReason::COUNT + 2,
+        }
+    }
+}
+
+/// Numbers of one thing: how many are written, and how many lost for what reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sums {
+    pub(crate) written: u64,
+    lost: [u64; Reason::COUNT],
+}
+
+impl Sums {
+    /// Reasons with their counts, without those of which there are none.
+    pub(crate) fn lost(&self) -> BTreeMap<&'static str, u64> {
+        Reason::all().map(|reason| (reason.name(), self.lost[reason.index()])).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What was seen and is neither in the log nor told to be missing nor left out.
+    pub(crate) fn waiting(&self, counts: &Counts) -> u64 {
+        let accounted = self.written + self.lost.iter().sum::<u64>() + counts.excluded.values().sum::<u64>();
+        counts.seen.saturating_sub(accounted)
+    }
+}
+
+/// What the log itself holds, counted by who writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Books {
+    /// By [`What::index`].
+    all: [Sums; What::COUNT],
+    /// The execs of each scope, since this run began.
+    scopes: BTreeMap<Option<ScopeId>, Sums>,
+}
+
+/// What a line changed in the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Written(What, ScopeId),
+    Lost(Lost),
+}
+
+impl Books {
+    /// A line was encoded: what it says is in the log from now on, unless it is taken back.
+    pub(crate) fn add(&mut self, entry: &Entry) -> Option<Change> {
+        let change = match entry {
+            Entry::Lost(lost) => Change::Lost(lost.clone()),
+            other => other.what().map(|(what, scope)| Change::Written(what, scope))?,
+        };
+        self.apply(&change, |number, count| *number += count);
+        Some(change)
+    }
+
+    /// The line was not written after all.
+    pub(crate) fn take_back(&mut self, change: &Change) {
+        self.apply(change, |number, count| *number = number.saturating_sub(count));
+    }
+
+    fn apply(&mut self, change: &Change, apply: impl Fn(&mut u64, u64)) {
+        let (what, scope) = match change {
+            Change::Written(what, scope) => (*what, Some(*scope)),
+            Change::Lost(lost) => (lost.what, lost.scope),
+        };
+        let of_scope = (what == What::Exec).then(|| self.scopes.entry(scope).or_default());
+        for sums in std::iter::once(&mut self.all[what.index()]).chain(of_scope) {
+            match change {
+                Change::Written(..) => apply(&mut sums.written, 1),
+                Change::Lost(lost) => apply(&mut sums.lost[lost.reason.index()], lost.count),
+            }
+        }
+    }
+
+    /// What of one kind is in the log.
+    pub(crate) fn of(&self, what: What) -> &Sums {
+        &self.all[what.index()]
+    }
+
+    /// The execs of a scope, since this run began.
+    pub(crate) fn of_scope(&self, scope: ScopeId) -> Sums {
+        self.scopes.get(&Some(scope)).copied().unwrap_or_default()
+    }
+
+    /// Puts the books into what is committed: run and line of the last line, then the numbers.
+    pub(crate) fn store(&self, run: u32, line: u64, progress: &mut Progress) {
+        for what in What::ALL {
+            for reason in LossReason::ALL {
+                *progress.told_mut(what, reason) = self.of(what).lost[reason.index()];
+            }
+        }
+        let numbers = self.all.iter().flat_map(|sums| std::iter::once(sums.written).chain(sums.lost));
+        let notes = [u64::from(run), line].into_iter().chain(numbers);
+        for (note, number) in progress.notes.iter_mut().zip(notes) {
+            *note = number;
+        }
+    }
+
+    /// Run, last line and books as another process committed them.
+    pub(crate) fn restore(progress: &Progress) -> (u32, u64, Books) {
+        let mut notes = progress.notes.iter().copied();
+        let mut next = || notes.next().unwrap_or_default();
+        let (run, line) = (next(), next());
+        let all = std::array::from_fn(|_| Sums { written: next(), lost: std::array::from_fn(|_| next()) });
+        (u32::try_from(run).unwrap_or_default(), line, Books { all, scopes: BTreeMap::new() })
+    }
+}
+
+const _: () = assert!(2 + What::COUNT * (1 + Reason::COUNT) <= NOTES);
+
+/// What the kernel's half has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// What happened as far as is known, also what no program saw.
+    pub(crate) seen: u64,
+    pub(crate) excluded: BTreeMap<&'static str, u64>,
+    /// Of those that were sent, how many lack something, and what.
+    pub(crate) partial: BTreeMap<&'static str, u64>,
+    /// How often the kernel skipped the program, on the whole node.
+    pub(crate) recursion_misses: u64,
+}
+
+impl Counts {
+    fn add(&mut self, what: What, stats: &ScopeStats) {
+        self.seen += stats.seen + stats.missed;
+        let excluded: &[_] = match what {
+            What::Exec => &[("path", stats.excluded_path), ("uid", stats.excluded_uid)],
+            What::Failed => &[("errno", stats.excluded_errno), ("uid", stats.excluded_uid)],
+            What::Exit => &[],
+        };
+        let partial = [
+            ("args_fault", stats.args_fault),
+            ("args_ring_full", stats.args_ring_full),
+            ("process_table_full", stats.process_table_full),
+            ("strings_ring_full", stats.strings_ring_full),
+        ];
+        excluded.iter().for_each(|(name, count)| *self.excluded.entry(name).or_default() += count);
+        for (name, count) in partial.into_iter().filter(|(_, count)| *count > 0) {
+            *self.partial.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// One look at the kernel's counters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Snapshot {
+    /// By [`What::index`]; `None` of what nobody asked for.
+    pub(crate) all: [Option<Counts>; What::COUNT],
+    /// The execs of each scope.
+    pub(crate) scopes: Vec<(ScopeId, Counts)>,
+    /// All before this position in the ring was handed out before this look.
+    pub(crate) position: u64,
+}
+
+impl Snapshot {
+    /// Looks at the counters of these scopes.
+    pub(crate) fn of(tracer: &Tracer, scopes: &[ScopeId]) -> Result<Snapshot, TracerError> {
+        let mut snapshot = Snapshot { position: tracer.position(), ..Snapshot::default() };
+        for what in What::ALL.into_iter().filter(|what| tracer.tells(*what)) {
+            let mut all = Counts { recursion_misses: tracer.skipped_of(what)?, ..Counts::default() };
+            for scope in scopes {
+                let stats = tracer.stats_of(*scope, what)?;
+                all.add(what, &stats);
+                if what == What::Exec {
+                    let mut counts = Counts::default();
+                    counts.add(what, &stats);
+                    snapshot.scopes.push((*scope, counts));
+                }
+            }
+            snapshot.all[what.index()] = Some(all);
+        }
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::line::samples;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_name() {
+        let indices: Vec<usize> = Reason::all().map(Reason::index).collect();
+        assert!(indices.iter().copied().eq(0..Reason::COUNT), "{indices:?}");
+        let names: std::collections::BTreeSet<_> = Reason::all().map(Reason::name).collect();
+        assert_eq!(names.len(), Reason::COUNT);
+    }
+
+    fn lost(count: u64) -> Lost {
+        Lost { what: What::Exec, scope: Some(ScopeId::FIRST), reason: Reason::QueueFull, count }
+    }
+
+    #[test]
+    fn what_is_not_accounted_for_is_waiting() {
+        let mut books = Books::default();
+        books.add(&Entry::Exec(Box::new(samples::uname())));
+        books.add(&Entry::Lost(lost(2)));
+        let counts = Counts { seen: 10, excluded: BTreeMap::from([("uid", 3)]), ..Counts::default() };
+        assert_eq!(books.of(What::Exec).waiting(&counts), 4);
+        assert_eq!(books.of_scope(ScopeId::FIRST).waiting(&counts), 4);
+    }
+
+    #[test]
+    fn what_was_not_written_leaves_the_books_as_they_were() {
+        let mut books = Books::default();
+        books.add(&Entry::Exec(Box::new(samples::uname())));
+        books.add(&Entry::Lost(lost(2)));
+        let before = books.clone();
+        for entry in [Entry::Exec(Box::new(samples::uname())), Entry::Lost(lost(1)), Entry::Lost(lost(5))] {
+            let change = books.add(&entry).expect("something");
+            assert_ne!(books, before);
+            books.take_back(&change);
+            assert_eq!(books, before);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn books_come_back_from_what_was_committed(run: u32, line: u64, numbers in proptest::array::uniform24(any::<u64>())) {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().expect("enough of them");
+            let all = std::array::from_fn(|_| Sums { written: next(), lost: std::array::from_fn(|_| next()) });
+            let books = Books { all, scopes: BTreeMap::new() };
+            let mut progress = Progress::default();
+            books.store(run, line, &mut progress);
+            prop_assert_eq!(progress.told(What::Exit, LossReason::RingFull), books.all[2].lost[0]);
+            prop_assert_eq!(Books::restore(&progress), (run, line, books));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Bodies of the lines that tell of the log itself: where it begins and ends, what is in it and what is missing.
+
+use std::collections::BTreeMap;
+
+use exectrace::{ScopeId, What};
+use serde::Serialize;
+
+use super::super::{Lost, Place, Resumed, Start, Stop, Watchdog};
+use super::timestamp;
+use crate::ledger::{Counts, Snapshot, Sums};
+use crate::seal::Run;
+
+#[derive(Serialize)]
+pub(super) struct StartBody<'a> {
+    version: &'static str,
+    kernel: &'a str,
+    boot_id: &'a str,
+    settings: &'a str,
+    scopes: Vec<ScopeBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chained: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unwatched: Option<Unwatched>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<ResumedBody>,
+}
+
+#[derive(Serialize)]
+struct ScopeBody<'a> {
+    scope: u32,
+    kind: &'static str,
+    of: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unwatched {
+    from: String,
+    to: String,
+}
+
+#[derive(Serialize)]
+struct ResumedBody {
+    run: String,
+    line: u64,
+    #[serde(flatten)]
+    execs: Before,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Before>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exits: Option<Before>,
+}
+
+/// What the run before had come to: seen = written + excluded + lost.
+#[derive(Serialize)]
+struct Before {
+    seen: u64,
+    written: u64,
+    excluded: BTreeMap<&'static str, u64>,
+    lost: BTreeMap<&'static str, u64>,
+}
+
+impl ResumedBody {
+    fn of(resumed: &Resumed) -> ResumedBody {
+        let before = |what: What| {
+            let sums = resumed.books.of(what);
+            let (written, lost) = (sums.written, sums.lost());
+            let excluded = resumed.excluded[what.index()].clone();
+            let seen = written + lost.values().chain(excluded.values()).sum::<u64>();
+            Before { seen, written, excluded, lost }
+        };
+        let if_any = |what| Some(before(what)).filter(|before| before.seen > 0);
+        ResumedBody {
+            run: Run(resumed.run).to_string(),
+            line: resumed.line,
+            execs: before(What::Exec),
+            failed: if_any(What::Failed),
+            exits: if_any(What::Exit),
+        }
+    }
+}
+
+impl<'a> From<&'a Start> for StartBody<'a> {
+    fn from(start: &'a Start) -> StartBody<'a> {
+        let scope = |(scope, kind, of): &'a (ScopeId, &'static str, String)| ScopeBody { scope: scope.get(), kind, of };
+        StartBody {
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: &start.kernel,
+            boot_id: &start.boot_id,
+            settings: &start.settings,
+            scopes: start.scopes.iter().map(scope).collect(),
+            running: start.running,
+            chained: start.chained,
+            unwatched: start.unwatched.map(|(from, to)| Unwatched { from: timestamp(from), to: timestamp(to) }),
+            resumed: start.resumed.as_ref().map(ResumedBody::of),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LedgerBody {
+    first: u64,
+    last: u64,
+    #[serde(flatten)]
+    execs: Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Account>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exits: Option<Account>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<ScopeAccount>,
+}
+
+/// seen = written + excluded + lost + waiting.
+#[derive(Serialize)]
+struct Account {
+    seen: u64,
+    written: u64,
+    excluded: BTreeMap<&'static str, u64>,
+    lost: BTreeMap<&'static str, u64>,
+    waiting: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    partial: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recursion_misses: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ScopeAccount {
+    scope: u32,
+    #[serde(flatten)]
+    execs: Account,
+}
+
+impl Account {
+    fn new(counts: &Counts, sums: &Sums) -> Account {
+        Account {
+            seen: counts.seen,
+            written: sums.written,
+            excluded: counts.excluded.clone(),
+            lost: sums.lost(),
+            waiting: sums.waiting(counts),
+            partial: counts.partial.clone(),
+            recursion_misses: Some(counts.recursion_misses),
+        }
+    }
+
+    /// The kernel tells misses for the whole node only.
+    fn of_scope(counts: &Counts, sums: &Sums) -> Account {
+        Account { recursion_misses: None, ..Account::new(counts, sums) }
+    }
+}
+
+impl LedgerBody {
+    pub(super) fn new(snapshot: &Snapshot, place: Place<'_>) -> LedgerBody {
+        let account = |what: What| {
+            let counts = snapshot.all[what.index()].as_ref()?;
+            Some(Account::new(counts, place.books.of(what)))
+        };
+        let scopes = snapshot.scopes.iter().map(|(scope, counts)| ScopeAccount {
+            scope: scope.get(),
+            execs: Account::of_scope(counts, &place.books.of_scope(*scope)),
+        });
+        LedgerBody {
+            first: place.last_ledger + 1,
+            last: place.line - 1,
+            execs: account(What::Exec).unwrap_or_else(|| Account::new(&Counts::default(), &Sums::default())),
+            failed: account(What::Failed),
+            exits: account(What::Exit),
+            scopes: if snapshot.scopes.len() > 1 { scopes.collect() } else { Vec::new() },
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LostBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+    reason: &'static str,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<u32>,
+}
+
+impl From<&Lost> for LostBody {
+    fn from(lost: &Lost) -> LostBody {
+        let what = match lost.what {
+            What::Exec => None,
+            What::Failed => Some("exec-failed"),
+            What::Exit => Some("exit"),
+        };
+        LostBody { what, reason: lost.reason.name(), count: lost.count, scope: lost.scope.map(ScopeId::get) }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct WatchdogBody {
+    seen: bool,
+    missed: u64,
+}
+
+impl From<&Watchdog> for WatchdogBody {
+    fn from(watchdog: &Watchdog) -> WatchdogBody {
+        WatchdogBody { seen: watchdog.seen, missed: watchdog.missed }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct StopBody {
+    why: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pinned: bool,
+}
+
+impl From<&Stop> for StopBody {
+    fn from(stop: &Stop) -> StopBody {
+        StopBody { why: stop.why, pinned: stop.pinned }
+    }
+}

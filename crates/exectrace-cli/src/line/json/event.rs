@@ -1,0 +1,277 @@
+//! Bodies of the lines that tell of processes: what was executed, what failed to be, what ended, what ran already.
+
+use std::time::Duration;
+
+use exectrace::{Ended, Event, FailedExec, Origin, Partial, Running, ScopeId, Traits};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::super::escape::Text;
+use super::super::{errno_name, signal_name};
+use super::timestamp;
+use crate::cli::Fields;
+
+/// An exec.
+pub(super) struct EventFields<'a> {
+    pub(super) event: &'a Event,
+    pub(super) fields: Fields,
+    /// Tell the scope's number.
+    pub(super) scope: bool,
+}
+
+impl Serialize for EventFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.seed(&mut map)?;
+        if self.fields >= Fields::Standard {
+            self.standard(&mut map)?;
+        }
+        scope(self.scope, self.fields, self.event.scope, &mut map)?;
+        if self.fields >= Fields::Full {
+            self.full(&mut map)?;
+        }
+        map.end()
+    }
+}
+
+impl EventFields<'_> {
+    fn seed<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let event = self.event;
+        map.serialize_entry("filename", &Text(&event.filename))?;
+        map.serialize_entry("argv", &Sequence(|| event.argv.iter()))?;
+        map.serialize_entry("truncated", &event.truncated())?;
+        map.serialize_entry("pid", &event.pid)?;
+        map.serialize_entry("uid", &event.uid)?;
+        map.serialize_entry("gid", &event.gid)?;
+        map.serialize_entry("comm", &Text(&event.comm))
+    }
+
+    fn standard<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let event = self.event;
+        map.serialize_entry("id", &Shown(event.id))?;
+        if let Some(parent) = event.parent_id {
+            map.serialize_entry("parent_id", &Shown(parent))?;
+        }
+        map.serialize_entry("ppid", &event.ppid)?;
+        map.serialize_entry("vpid", &event.vpid)?;
+        map.serialize_entry("argc", &event.argv.count)?;
+        if event.exe != event.filename && !event.exe.is_empty() {
+            map.serialize_entry("exe", &Text(&event.exe))?;
+        }
+        if let Some(interpreter) = &event.interpreter {
+            map.serialize_entry("interpreter", &Text(&interpreter.path))?;
+            if !interpreter.args.is_empty() {
+                map.serialize_entry("interpreter_args", &Sequence(|| interpreter.args.iter().map(Vec::as_slice)))?;
+            }
+        }
+        who(event, map)?;
+        for (name, which) in [
+            ("memfd", Traits::MEMFD),
+            ("deleted", Traits::DELETED),
+            ("setuid", Traits::SETUID),
+            ("ld_so", Traits::LD_SO),
+        ] {
+            if event.traits.contains(which) {
+                map.serialize_entry(name, &true)?;
+            }
+        }
+        if event.truncated() {
+            map.serialize_entry("argv_bytes", &event.argv.total_bytes)?;
+            map.serialize_entry("argv_kept_bytes", &event.argv.kept_bytes())?;
+            if let Some(hash) = &event.argv.sha256 {
+                map.serialize_entry("argv_sha256", &hex(hash))?;
+            }
+        }
+        if !event.partial.is_empty() {
+            map.serialize_entry("partial", &event.partial.names().collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn full<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let event = self.event;
+        place(&event.origin, map)?;
+        caller(event, map)?;
+        if let Some(session) = event.audit_session {
+            map.serialize_entry("audit_session", &session)?;
+        }
+        map.serialize_entry("pid_ns", &event.pid_ns)?;
+        map.serialize_entry("mnt_ns", &event.mnt_ns)?;
+        map.serialize_entry("inode", &event.inode)?;
+        map.serialize_entry("device", &format!("{}:{}", event.device.0, event.device.1))?;
+        map.serialize_entry("mode", &format!("{:04o}", event.mode & 0o7777))
+    }
+}
+
+/// What was tried and failed; who tried is told as for an exec.
+pub(super) struct FailedFields<'a> {
+    pub(super) failed: &'a FailedExec,
+    pub(super) fields: Fields,
+    /// Tell the scope's number.
+    pub(super) scope: bool,
+}
+
+impl Serialize for FailedFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let attempt = &self.failed.attempt;
+        let cut = attempt.partial.intersects(Partial::ARGS_FAULT | Partial::ARGS_READ_LIMIT | Partial::ARGS_KEEP_LIMIT);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("filename", &Text(&attempt.filename))?;
+        map.serialize_entry("argv", &Sequence(|| attempt.argv.iter()))?;
+        map.serialize_entry("truncated", &cut)?;
+        map.serialize_entry("pid", &attempt.pid)?;
+        map.serialize_entry("uid", &attempt.uid)?;
+        map.serialize_entry("gid", &attempt.gid)?;
+        map.serialize_entry("comm", &Text(&attempt.comm))?;
+        map.serialize_entry("error", &errno_name(self.failed.errno))?;
+        map.serialize_entry("claim", &true)?;
+        if self.fields >= Fields::Standard {
+            if let Some(parent) = attempt.parent_id {
+                map.serialize_entry("parent_id", &Shown(parent))?;
+            }
+            map.serialize_entry("ppid", &attempt.ppid)?;
+            map.serialize_entry("vpid", &attempt.vpid)?;
+            who(attempt, &mut map)?;
+            if !attempt.partial.is_empty() {
+                map.serialize_entry("partial", &attempt.partial.names().collect::<Vec<_>>())?;
+            }
+        }
+        scope(self.scope, self.fields, attempt.scope, &mut map)?;
+        if self.fields >= Fields::Full {
+            place(&attempt.origin, &mut map)?;
+            caller(attempt, &mut map)?;
+            map.serialize_entry("pid_ns", &attempt.pid_ns)?;
+            map.serialize_entry("mnt_ns", &attempt.mnt_ns)?;
+        }
+        map.end()
+    }
+}
+
+/// Where and as whom a process runs.
+fn who<M: SerializeMap>(event: &Event, map: &mut M) -> Result<(), M::Error> {
+    if !event.cwd.is_empty() {
+        map.serialize_entry("cwd", &Text(&event.cwd))?;
+    }
+    if let Some(tty) = &event.tty {
+        map.serialize_entry("tty", &Text(tty))?;
+    }
+    map.serialize_entry("sid", &event.sid)?;
+    if event.euid != event.uid {
+        map.serialize_entry("euid", &event.euid)?;
+    }
+    if event.egid != event.gid {
+        map.serialize_entry("egid", &event.egid)?;
+    }
+    if let Some(loginuid) = event.loginuid {
+        map.serialize_entry("loginuid", &loginuid)?;
+    }
+    map.serialize_entry("cgroup", &event.cgroup)?;
+    map.serialize_entry("ns_level", &event.ns_level)
+}
+
+/// Whose it is, where that is asked for or not to be known otherwise.
+fn scope<M: SerializeMap>(wanted: bool, fields: Fields, scope: ScopeId, map: &mut M) -> Result<(), M::Error> {
+    if wanted || fields >= Fields::Full {
+        map.serialize_entry("scope", &scope.get())?;
+    }
+    Ok(())
+}
+
+/// Where in the kernel's stream of records it came.
+fn place<M: SerializeMap>(origin: &Origin, map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("cpu", &origin.cpu)?;
+    map.serialize_entry("hook", origin.hook.name())?;
+    map.serialize_entry("seq", &origin.seq)
+}
+
+/// The thread that called, if it was not the leader.
+fn caller<M: SerializeMap>(event: &Event, map: &mut M) -> Result<(), M::Error> {
+    if event.traits.contains(Traits::THREAD) {
+        map.serialize_entry("caller_tid", &event.caller_tid)?;
+    }
+    Ok(())
+}
+
+/// How a process ended.
+pub(super) struct EndedFields<'a> {
+    pub(super) ended: &'a Ended,
+    pub(super) fields: Fields,
+    /// Tell the scope's number.
+    pub(super) scope: bool,
+}
+
+impl Serialize for EndedFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ended = self.ended;
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &Shown(ended.id))?;
+        map.serialize_entry("pid", &ended.pid)?;
+        map.serialize_entry("uid", &ended.uid)?;
+        map.serialize_entry("comm", &Text(&ended.comm))?;
+        if let Some(code) = ended.status.code() {
+            map.serialize_entry("code", &code)?;
+        }
+        if let Some(signal) = ended.status.signal() {
+            map.serialize_entry("signal", &signal_name(signal))?;
+        }
+        if ended.status.dumped_core() {
+            map.serialize_entry("core", &true)?;
+        }
+        map.serialize_entry("duration_ns", &nanoseconds(ended.lived))?;
+        map.serialize_entry("cpu_ns", &nanoseconds(ended.cpu_time))?;
+        map.serialize_entry("max_rss_bytes", &ended.max_rss_bytes)?;
+        scope(self.scope, self.fields, ended.scope, &mut map)?;
+        if self.fields >= Fields::Full {
+            place(&ended.origin, &mut map)?;
+        }
+        map.end()
+    }
+}
+
+/// A process that was there before the log began.
+pub(super) struct RunningFields<'a>(pub(super) &'a Running);
+
+impl Serialize for RunningFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let RunningFields(running) = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("snapshot", &true)?;
+        map.serialize_entry("argv", &Sequence(|| running.argv.iter()))?;
+        map.serialize_entry("pid", &running.pid)?;
+        map.serialize_entry("ppid", &running.ppid)?;
+        map.serialize_entry("uid", &running.uid)?;
+        map.serialize_entry("gid", &running.gid)?;
+        map.serialize_entry("comm", &Text(&running.comm))?;
+        if !running.exe.is_empty() {
+            map.serialize_entry("exe", &Text(&running.exe))?;
+        }
+        if !running.cwd.is_empty() {
+            map.serialize_entry("cwd", &Text(&running.cwd))?;
+        }
+        map.serialize_entry("started", &timestamp(running.started))?;
+        map.end()
+    }
+}
+
+/// Strings of bytes as an array.
+struct Sequence<F>(F);
+
+impl<'a, F: Fn() -> I, I: Iterator<Item = &'a [u8]>> Serialize for Sequence<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)().map(Text))
+    }
+}
+
+/// What has a text form, as a string.
+struct Shown<T>(T);
+
+impl<T: std::fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

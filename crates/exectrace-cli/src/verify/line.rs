@@ -1,0 +1,329 @@
+//! One line -> what it says, as far as the account needs it. Borrows, and skips the rest without storing it: this runs
+//! once for every exec.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::seal::{Sealed, parse_seal};
+
+/// Nanoseconds since 1970.
+pub(super) type Time = i64;
+/// Counts by their reason.
+pub(super) type Reasons = BTreeMap<String, u64>;
+
+/// What a line is.
+#[derive(Debug)]
+pub(super) enum Parsed<'a> {
+    /// Has a seal, so it belongs to a run.
+    Sealed(Sealed<'a>, Content<'a>),
+    /// A message of exectrace's own: its outer keys, and no name of a line of the log.
+    Diagnostic,
+    /// Named as a line of the log, and has no seal.
+    Unsealed,
+    /// JSON of somebody else.
+    Foreign,
+    /// No JSON: cut, or never was.
+    Torn,
+}
+
+#[derive(Debug)]
+pub(super) struct Content<'a> {
+    /// `None` only where nothing could be read.
+    pub(super) time: Option<Time>,
+    pub(super) labels: Option<&'a RawValue>,
+    pub(super) message: Message<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    Exec {
+        id: Option<Cow<'a, str>>,
+        truncated: bool,
+    },
+    Running,
+    ExecFailed,
+    Exit,
+    Lost(Lost),
+    Ledger(Box<Ledger>),
+    Watchdog {
+        seen: bool,
+    },
+    Start(Box<Start>),
+    Stop(Stop),
+    /// Of a later version.
+    Unknown,
+    /// Has a seal, and is not what its name says, or no JSON.
+    Broken,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Lost {
+    pub(super) reason: String,
+    pub(super) count: u64,
+    pub(super) what: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Sums {
+    pub(super) seen: u64,
+    pub(super) written: u64,
+    #[serde(default)]
+    pub(super) excluded: Reasons,
+    #[serde(default)]
+    pub(super) lost: Reasons,
+    #[serde(default)]
+    pub(super) waiting: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Ledger {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    #[serde(flatten)]
+    pub(super) execs: Sums,
+    pub(super) failed: Option<Sums>,
+    pub(super) exits: Option<Sums>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Start {
+    #[serde(default)]
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) boot_id: String,
+    #[serde(default)]
+    pub(super) scopes: Vec<Scope>,
+    pub(super) running: Option<u64>,
+    pub(super) chained: Option<String>,
+    pub(super) unwatched: Option<Unwatched>,
+    pub(super) resumed: Option<Resumed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub(super) struct Scope {
+    pub(super) kind: String,
+    pub(super) of: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Unwatched {
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Resumed {
+    pub(super) run: String,
+    pub(super) line: u64,
+    #[serde(flatten)]
+    pub(super) execs: Sums,
+    pub(super) failed: Option<Sums>,
+    pub(super) exits: Option<Sums>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Stop {
+    pub(super) why: String,
+    #[serde(default)]
+    pub(super) pinned: bool,
+}
+
+#[derive(Deserialize)]
+struct Watchdog {
+    seen: bool,
+}
+
+/// The outer keys; all of them, so that other programs' JSON is not taken for ours.
+#[derive(Deserialize)]
+struct Outer<'a, F> {
+    ts: &'a str,
+    #[serde(rename = "level")]
+    _level: IgnoredAny,
+    #[serde(borrow)]
+    msg: Cow<'a, str>,
+    #[serde(rename = "caller")]
+    _caller: IgnoredAny,
+    #[serde(rename = "func")]
+    _func: IgnoredAny,
+    fields: F,
+}
+
+#[derive(Deserialize)]
+struct ExecFields<'a> {
+    #[serde(borrow)]
+    labels: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event: Event<'a>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    truncated: bool,
+}
+
+#[derive(Deserialize)]
+struct Labels<'a> {
+    #[serde(borrow)]
+    labels: Option<&'a RawValue>,
+}
+
+/// What a line is. Never fails: a line that cannot be read is one of the findings.
+pub(super) fn parse(line: &[u8]) -> Parsed<'_> {
+    let Some(seal) = parse_seal(line) else { return parse_unsealed(line) };
+    let content = if is_named_exec(line) { parse_exec(line) } else { None };
+    let content = content.or_else(|| parse_other(line));
+    Parsed::Sealed(seal, content.unwrap_or(Content { time: None, labels: None, message: Message::Broken }))
+}
+
+/// Where a line begins that stands behind a piece of another one: a program that is killed leaves a line without its
+/// end, and the next run writes on there. No string can hold these bytes, as its quotes are escaped.
+pub(super) fn glued(line: &[u8]) -> Option<usize> {
+    const BEGIN: &[u8] = b"{\"ts\":\"";
+    line.windows(BEGIN.len()).rposition(|window| window == BEGIN).filter(|at| *at > 0)
+}
+
+pub(super) fn parse_time(text: &str) -> Option<Time> {
+    let time = humantime::parse_rfc3339(text).ok()?;
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => Time::try_from(after.as_nanos()).ok(),
+        Err(before) => Time::try_from(before.duration().as_nanos()).ok().map(|nanos| -nanos),
+    }
+}
+
+/// A guess that saves reading most lines twice; what is read must say the same.
+fn is_named_exec(line: &[u8]) -> bool {
+    const NAME: &[u8] = b",\"msg\":\"exec\",";
+    line[..line.len().min(90)].windows(NAME.len()).any(|window| window == NAME)
+}
+
+fn parse_exec(line: &[u8]) -> Option<Content<'_>> {
+    let outer: Outer<ExecFields> = serde_json::from_slice(line).ok()?;
+    if outer.msg != "exec" {
+        return None;
+    }
+    let Event { id, truncated } = outer.fields.event;
+    let message = Message::Exec { id, truncated };
+    Some(Content { time: Some(parse_time(outer.ts)?), labels: outer.fields.labels, message })
+}
+
+fn parse_other(line: &[u8]) -> Option<Content<'_>> {
+    let outer: Outer<&RawValue> = serde_json::from_slice(line).ok()?;
+    let fields = outer.fields.get();
+    let message = match outer.msg.as_ref() {
+        "running" => Message::Running,
+        "exec-failed" => Message::ExecFailed,
+        "exit" => Message::Exit,
+        "exec" => return None,
+        "lost" => body(fields, "lost").map_or(Message::Broken, Message::Lost),
+        "ledger" => body(fields, "ledger").map_or(Message::Broken, |ledger| Message::Ledger(Box::new(ledger))),
+        "watchdog" => body(fields, "watchdog").map_or(Message::Broken, |Watchdog { seen }| Message::Watchdog { seen }),
+        "start" => body(fields, "start").map_or(Message::Broken, |start| Message::Start(Box::new(start))),
+        "stop" => body(fields, "stop").map_or(Message::Broken, Message::Stop),
+        _ => Message::Unknown,
+    };
+    let labels = serde_json::from_str::<Labels>(fields).ok().and_then(|fields| fields.labels);
+    Some(Content { time: Some(parse_time(outer.ts)?), labels, message })
+}
+
+/// The member of `fields` that has this name.
+fn body<T: for<'a> Deserialize<'a>>(fields: &str, name: &str) -> Option<T> {
+    let mut members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(fields).ok()?;
+    serde_json::from_str(members.remove(name)?.get()).ok()
+}
+
+fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
+    const LOG: [&str; 9] = ["start", "running", "exec", "exec-failed", "exit", "lost", "ledger", "watchdog", "stop"];
+    match serde_json::from_slice::<Outer<IgnoredAny>>(line) {
+        Ok(outer) if LOG.contains(&outer.msg.as_ref()) => Parsed::Unsealed,
+        Ok(_) => Parsed::Diagnostic,
+        Err(_) if serde_json::from_slice::<IgnoredAny>(line).is_ok() => Parsed::Foreign,
+        Err(_) => Parsed::Torn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(msg: &str, fields: &str) -> String {
+        format!(
+            r#"{{"ts":"2026-11-23T16:04:43.548644144Z","level":"INFO","msg":"{msg}","caller":"a","func":"b","fields":{fields}}}"#
+        )
+    }
+
+    #[track_caller]
+    fn sealed(line: &str) -> Message<'_> {
+        match parse(line.as_bytes()) {
+            Parsed::Sealed(_, content) => content.message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_exec_has_its_id_and_whether_it_is_whole() {
+        let exec = line(
+            "exec",
+            r#"{"labels":{"a":"b"},"cmdline":"x","event":{"truncated":true,"id":"7-1","line":"0000002a-1"}}"#,
+        );
+        let Parsed::Sealed(seal, content) = parse(exec.as_bytes()) else { panic!("{exec}") };
+        assert_eq!((seal.line, content.labels.map(RawValue::get)), (1, Some(r#"{"a":"b"}"#)));
+        assert_eq!(content.time, parse_time("2026-11-23T16:04:43.548644144Z"));
+        let Message::Exec { id, truncated } = content.message else { panic!("{exec}") };
+        assert_eq!((id.as_deref(), truncated), (Some("7-1"), true));
+    }
+
+    #[test]
+    fn other_lines_are_read_by_their_names() {
+        let lost =
+            line("lost", r#"{"labels":{},"lost":{"reason":"ring_full","count":3,"scope":1,"line":"0000002a-1"}}"#);
+        assert!(matches!(sealed(&lost), Message::Lost(Lost { count: 3, what: None, .. })));
+        let ledger = line(
+            "ledger",
+            r#"{"labels":{},"ledger":{"first":1,"last":2,"seen":5,"written":1,"excluded":{"uid":1},"lost":{"ring_full":3},"waiting":0,"recursion_misses":0,"exits":{"seen":1,"written":1,"lost":{},"waiting":0},"line":"0000002a-3"}}"#,
+        );
+        let Message::Ledger(ledger) = sealed(&ledger) else { panic!("no ledger") };
+        assert_eq!((ledger.last, ledger.execs.seen, ledger.execs.lost["ring_full"]), (2, 5, 3));
+        assert!(ledger.failed.is_none() && ledger.exits.is_some());
+        let start = line(
+            "start",
+            r#"{"labels":{},"start":{"version":"1","kernel":"6","boot_id":"b","settings":"0","scopes":[{"scope":1,"kind":"pid_ns","of":"4"}],"running":2,"resumed":{"run":"0000002b","line":7,"seen":1,"written":1,"excluded":{},"lost":{}},"line":"0000002a-1"}}"#,
+        );
+        let Message::Start(start) = sealed(&start) else { panic!("no start") };
+        assert_eq!((start.running, start.resumed.map(|resumed| resumed.line)), (Some(2), Some(7)));
+        let later = line("novelty", r#"{"labels":{},"novelty":{"line":"0000002a-1"}}"#);
+        assert!(matches!(sealed(&later.replace("{\"line", "{\"a\":1,\"line")), Message::Unknown));
+    }
+
+    #[test]
+    fn a_sealed_line_that_is_not_what_it_says_is_broken() {
+        let lost = line("lost", r#"{"labels":{},"lost":{"reason":"ring_full","line":"0000002a-1"}}"#);
+        assert!(matches!(sealed(&lost), Message::Broken));
+        assert!(matches!(sealed(&lost[1..]), Message::Broken));
+    }
+
+    #[test]
+    fn a_line_without_a_seal_is_a_message_or_a_finding() {
+        let message = line("the log could not be written", r#"{"lost":17}"#);
+        assert!(matches!(parse(message.as_bytes()), Parsed::Diagnostic));
+        assert!(matches!(parse(line("lost", r#"{"labels":{},"lost":{}}"#).as_bytes()), Parsed::Unsealed));
+        assert!(matches!(parse(br#"{"level":"info","msg":"listening"}"#), Parsed::Foreign));
+        assert!(matches!(parse(&message.as_bytes()[..40]), Parsed::Torn));
+        assert!(matches!(parse(b"exectrace: tracing"), Parsed::Torn));
+        assert!(matches!(parse(b"\xff"), Parsed::Torn));
+    }
+
+    #[test]
+    fn a_line_behind_a_piece_is_found() {
+        let whole = line("x", "{}");
+        assert_eq!(glued(whole.as_bytes()), None);
+        assert_eq!(glued(format!("{}{whole}", &whole[..30]).as_bytes()), Some(30));
+    }
+}

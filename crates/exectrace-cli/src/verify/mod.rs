@@ -1,0 +1,325 @@
+//! `exectrace verify`: is a log whole, and is it what was written? `docs/verify.md` says what that can prove.
+//!
+//! `input` gives lines, `line` says what each is, `record` is what is kept of it. When all is read, `chain` says which lines
+//! are what was written, `account` whether a run's numbers and ledgers agree with its lines, `streams` what lies between
+//! runs; each adds findings, and `report` tells them.
+
+mod account;
+mod chain;
+mod finding;
+mod input;
+mod line;
+mod record;
+mod report;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::{self, Read};
+
+use serde_json::value::RawValue;
+
+pub(crate) use self::finding::Verdict;
+pub(crate) use self::report::Report;
+
+use self::account::Account;
+use self::chain::Chained;
+use self::finding::{Finding, Kind, Place};
+use self::line::{Content, Message, Parsed, Time};
+use self::record::{Detail, LineKind, Link, Record};
+use crate::seal::{AHEAD, ChainKey, KeyedReader, Run, Sealed, digest};
+
+/// Reads inputs, one after the other, and then judges them together.
+pub(crate) struct Verifier {
+    key: Option<ChainKey>,
+    /// What is left of it.
+    ahead: u64,
+    hasher: RandomState,
+    runs: Vec<RunLines>,
+    index: HashMap<Run, u32>,
+    records: Vec<Record>,
+    links: Vec<Link>,
+    details: Vec<Detail>,
+    strays: Vec<Stray>,
+    findings: Vec<Finding>,
+    inputs: Vec<Input>,
+}
+
+/// What was read of an input.
+#[derive(Debug, Default)]
+struct Input {
+    name: String,
+    lines: u64,
+    /// Lines of runs.
+    sealed: u64,
+    /// exectrace's own messages, which are no part of the log.
+    diagnostics: u64,
+    /// Lines of a container's stderr.
+    stderr: u64,
+    last_time: Option<Time>,
+}
+
+/// What is known of a run while it is read.
+struct RunLines {
+    run: Run,
+    /// Those of its start; until that is read, those of the first line that came.
+    labels: Box<str>,
+    keyed: Option<KeyedReader>,
+    /// The input that its last line came from, and the highest number there.
+    order: (u32, u64),
+}
+
+/// Neighbouring lines that belong to no run.
+struct Stray {
+    kind: Kind,
+    place: Place,
+    last: u32,
+    count: u64,
+    from: Option<Time>,
+    to: Option<Time>,
+    /// The file ended within it.
+    cut: bool,
+}
+
+impl Verifier {
+    pub(crate) fn new(key: Option<ChainKey>) -> Verifier {
+        Verifier {
+            key,
+            ahead: AHEAD,
+            hasher: RandomState::new(),
+            runs: Vec::new(),
+            index: HashMap::new(),
+            records: Vec::new(),
+            links: Vec::new(),
+            details: Vec::new(),
+            strays: Vec::new(),
+            findings: Vec::new(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Reads one input to its end. An error is one of reading; what is wrong with the lines is told by the report.
+    pub(crate) fn add(&mut self, name: String, input: impl Read) -> io::Result<()> {
+        let file = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
+        self.inputs.push(Input { name, ..Input::default() });
+        let contents = input::read(input, |line| {
+            let place = Place { file, line: u32::try_from(line.number).unwrap_or(u32::MAX) };
+            self.line(line.bytes, place, line.cut);
+        })?;
+        let Some(input) = self.inputs.last_mut() else { return Ok(()) };
+        input.lines = contents.lines;
+        input.stderr = contents.stderr;
+        if let Some(error) = contents.damage {
+            let line = u32::try_from(contents.lines).unwrap_or(u32::MAX);
+            let why = format!("the compressed data cannot be read from here on: {error}");
+            let finding = Finding::new(Kind::Damaged, why).times(input.last_time, None);
+            self.findings.push(finding.at(Place { file, line }));
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, bytes: &[u8], place: Place, cut: bool) {
+        if bytes.is_empty() {
+            return;
+        }
+        match line::parse(bytes) {
+            Parsed::Sealed(seal, content) => {
+                if let (Message::Broken, Some(at)) = (&content.message, line::glued(bytes)) {
+                    self.stray(Kind::Torn, place, true);
+                    return self.line(&bytes[at..], place, cut);
+                }
+                self.sealed(bytes, &seal, content, place);
+            }
+            Parsed::Diagnostic => {
+                if let Some(input) = self.inputs.last_mut() {
+                    input.diagnostics += 1;
+                }
+            }
+            Parsed::Unsealed => self.stray(Kind::Unsealed, place, false),
+            Parsed::Foreign => self.stray(Kind::Foreign, place, false),
+            Parsed::Torn => self.stray(Kind::Torn, place, cut),
+        }
+    }
+
+    fn stray(&mut self, kind: Kind, place: Place, cut: bool) {
+        let from = self.inputs.last().and_then(|input| input.last_time);
+        match self.strays.last_mut() {
+            Some(last) if last.kind == kind && last.place.file == place.file && last.last + 1 == place.line && !cut => {
+                last.last = place.line;
+                last.count += 1;
+            }
+            _ => self.strays.push(Stray { kind, place, last: place.line, count: 1, from, to: None, cut }),
+        }
+    }
+
+    fn sealed(&mut self, bytes: &[u8], seal: &Sealed<'_>, content: Content<'_>, place: Place) {
+        let index = self.run(seal.run, content.labels, &content.message);
+        let mut flags = self.order(index, seal.line, place.file);
+        let mut link = record::NO_LINK;
+        if let Some(tag) = seal.tag {
+            flags |= record::TAGGED;
+            let run = &mut self.runs[position(index)];
+            if let Some(keyed) = &mut run.keyed {
+                match keyed.fits(seal.line, seal.body, tag, &mut self.ahead) {
+                    Some(true) => flags |= record::KEY_FITS,
+                    Some(false) => {}
+                    None => flags |= record::KEY_TOO_FAR,
+                }
+            }
+            if flags & record::KEY_FITS == 0 {
+                link = u32::try_from(self.links.len()).unwrap_or(record::NO_LINK);
+                self.links.push(Link { digest: digest(seal.body), tag });
+            }
+        }
+        if let Some(input) = self.inputs.last_mut() {
+            input.sealed += 1;
+            input.last_time = content.time.or(input.last_time);
+        }
+        let time = self.inputs.last().and_then(|input| input.last_time).unwrap_or_default();
+        if let Some(stray) = self.strays.last_mut().filter(|stray| stray.place.file == place.file) {
+            stray.to = stray.to.or(content.time);
+        }
+        let (kind, detail) = self.keep(content.message, &mut flags);
+        let content = self.hasher.hash_one(bytes);
+        let record = Record { line: seal.line, time, content, detail, run: index, place, link, kind, flags };
+        self.records.push(record);
+    }
+
+    fn run(&mut self, run: Run, labels: Option<&RawValue>, message: &Message<'_>) -> u32 {
+        let labels = || labels.map_or("{}", RawValue::get).into();
+        if let Some(index) = self.index.get(&run) {
+            if let Message::Start(_) = message {
+                self.runs[position(*index)].labels = labels();
+            }
+            return *index;
+        }
+        let index = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
+        let keyed = self.key.as_ref().map(|key| KeyedReader::new(key, run));
+        self.runs.push(RunLines { run, labels: labels(), keyed, order: (0, 0) });
+        self.index.insert(run, index);
+        index
+    }
+
+    fn order(&mut self, run: u32, line: u64, file: u32) -> u8 {
+        let order = &mut self.runs[position(run)].order;
+        if order.0 != file {
+            *order = (file, 0);
+        }
+        let is_behind = line < order.1;
+        order.1 = order.1.max(line);
+        if is_behind { record::OUT_OF_ORDER } else { 0 }
+    }
+
+    /// What the record keeps of a message, and where the rest of it is.
+    fn keep(&mut self, message: Message<'_>, flags: &mut u8) -> (LineKind, u64) {
+        let next = self.details.len() as u64;
+        let (kind, detail) = match message {
+            Message::Exec { id, truncated } => {
+                *flags |= if truncated { record::TRUNCATED } else { 0 };
+                return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
+            }
+            Message::Watchdog { seen } => {
+                *flags |= if seen { record::SEEN } else { 0 };
+                return (LineKind::Watchdog, 0);
+            }
+            Message::Running => return (LineKind::Running, 0),
+            Message::ExecFailed => return (LineKind::ExecFailed, 0),
+            Message::Exit => return (LineKind::Exit, 0),
+            Message::Unknown => return (LineKind::Unknown, 0),
+            Message::Broken => return (LineKind::Broken, 0),
+            Message::Lost(lost) => (LineKind::Lost, Detail::Lost(lost)),
+            Message::Ledger(ledger) => (LineKind::Ledger, Detail::Ledger(ledger)),
+            Message::Start(start) => (LineKind::Start, Detail::Start(start)),
+            Message::Stop(stop) => (LineKind::Stop, Detail::Stop(stop)),
+        };
+        self.details.push(detail);
+        (kind, next)
+    }
+
+    /// Judges all that was read; `None` if there was no line of exectrace's.
+    pub(crate) fn finish(mut self) -> Option<Report> {
+        if self.records.is_empty() {
+            return None;
+        }
+        self.records.sort_unstable_by_key(|record| (record.run, record.line, record.place));
+        let mut findings = std::mem::take(&mut self.findings);
+        let mut summaries = Vec::with_capacity(self.runs.len());
+        let mut execs = streams::Execs::default();
+        let starts = streams::starts(&self.records, &self.details, &self.runs);
+        let resumed = streams::resumed(&starts, &self.index, &mut findings);
+        let mut rest = self.records.as_mut_slice();
+        while let Some(first) = rest.first() {
+            let index = first.run;
+            let (records, others) = rest.split_at_mut(rest.partition_point(|record| record.run == index));
+            rest = others;
+            let run = self.runs[position(index)].run;
+            let start = starts.get(&index);
+            chain::follow_links(records, &self.links);
+            let declared = start.and_then(|start| start.start.chained.as_deref());
+            let chained = chain::judge(run, records, declared, self.key.is_some(), &mut findings);
+            let lines = chain::by_number(run, records, chained, &mut findings);
+            let resumed = resumed.get(&index);
+            let account =
+                account::judge(run, &lines, &self.details, resumed.map(|by| by.resumed.as_ref()), &mut findings);
+            let until = resumed.map_or(u64::MAX, |by| by.resumed.line);
+            execs.add(start.map_or(u32::MAX - index, |start| start.stream), index, until, &lines);
+            let (first, last) = (lines[0], lines[lines.len() - 1]);
+            summaries.push(Summary {
+                run,
+                labels: self.runs[position(index)].labels.clone(),
+                version: start.map(|start| start.start.version.clone()),
+                boot_id: start.map(|start| start.start.boot_id.clone()),
+                scopes: start.map(|start| start.start.scopes.clone()).unwrap_or_default(),
+                lines: (first.line, last.line),
+                times: (first.time, last.time),
+                chained,
+                resumes: start.and_then(|start| start.start.resumed.as_ref()).map(|resumed| resumed.run.clone()),
+                resumed_by: resumed.map(|by| by.run),
+                account,
+            });
+        }
+        streams::between(&starts, &summaries, &mut findings);
+        execs.doubled(&summaries, &self.records, &mut findings);
+        findings.extend(self.strays.into_iter().map(Stray::told));
+        Some(Report::new(summaries, findings, self.inputs))
+    }
+}
+
+/// One run, as the report tells it.
+#[derive(Debug)]
+struct Summary {
+    run: Run,
+    /// As JSON.
+    labels: Box<str>,
+    /// These are of its start, and not known without it.
+    version: Option<String>,
+    boot_id: Option<String>,
+    scopes: Vec<line::Scope>,
+    lines: (u64, u64),
+    /// Of the first and the last line.
+    times: (Time, Time),
+    chained: Chained,
+    resumes: Option<String>,
+    resumed_by: Option<Run>,
+    account: Account,
+}
+
+impl Stray {
+    fn told(self) -> Finding {
+        let lines = if self.count == 1 { "1 line".to_owned() } else { format!("{} lines", self.count) };
+        let why = match self.kind {
+            Kind::Torn if self.cut => "a line that is cut in the middle".to_owned(),
+            Kind::Torn => format!("{lines} of no JSON: cut, or not exectrace's"),
+            Kind::Unsealed => format!("{lines} of the log without a number: edited, or of a version that gives none"),
+            _ => format!("{lines} of JSON that is not exectrace's"),
+        };
+        Finding::new(self.kind, why).times(self.from, self.to).at(self.place)
+    }
+}
+
+fn position(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}

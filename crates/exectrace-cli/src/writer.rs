@@ -1,0 +1,295 @@
+//! The thread that encodes and writes. It keeps the books of what is in the log, numbers the lines, and commits what is
+//! written for good.
+//!
+//! Lines are written in batches. A write that fails takes back what it did not write: numbers, chain and books go back to
+//! the last whole line, so that they always tell of what is there, and what is missing is told as soon as it can be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use exectrace::{Journal, Progress};
+
+use crate::labels::LabelSource;
+use crate::ledger::{Books, Change, Reason};
+use crate::line::json::JsonEncoder;
+use crate::line::text::TextEncoder;
+use crate::line::{Entry, Lost, Place};
+use crate::queue::{QueueOut, Taken};
+use crate::seal::Seal;
+use crate::sink::{Sink, Stopped};
+use crate::tally::Tally;
+
+/// Bytes of lines that are written at a time.
+const BATCH: usize = 64 << 10;
+/// How often the labels' folder is looked at.
+const LABELS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the writer and who waits for its end know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Haste {
+    /// Batches that were written.
+    written: AtomicU64,
+    /// What waits is to be counted and not to be written any more.
+    is_over: AtomicBool,
+}
+
+impl Haste {
+    /// How many batches were written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// From now on, what waits is lost.
+    pub(crate) fn give_up(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How entries become lines.
+pub(crate) enum Encoder {
+    Json(JsonEncoder),
+    Text(TextEncoder),
+}
+
+/// What the writer has to say at its end.
+pub(crate) struct Written {
+    /// Execs and whatever else is missing and could not be told.
+    pub(crate) lost: u64,
+    /// Why it ended early.
+    pub(crate) broken: Option<std::io::Error>,
+}
+
+/// Where the writer begins.
+pub(crate) struct Outset {
+    /// The first line.
+    pub(crate) start: Entry,
+    /// How lines are numbered and chained.
+    pub(crate) seal: Seal,
+    /// What another process had written before.
+    pub(crate) books: Books,
+    /// Where to commit; `None`: nothing outlives this process.
+    pub(crate) journal: Option<Journal>,
+}
+
+/// What is true after a line, beside the books; the writer goes back to it if what follows is not written.
+#[derive(Clone)]
+struct State {
+    seal: Seal,
+    /// Up to where in the ring all is in the log.
+    position: u64,
+    /// Number of the last line that is a ledger.
+    last_ledger: u64,
+}
+
+pub(crate) struct Writer {
+    sink: Sink,
+    encoder: Encoder,
+    labels: LabelSource,
+    next_labels: Instant,
+    state: State,
+    books: Books,
+    /// Where to commit; `None`: nothing outlives this process.
+    journal: Option<Journal>,
+    /// The first line of the run, until it is written: no other may come before it.
+    start: Option<Entry>,
+    /// What was encoded and not written.
+    lost: Tally,
+    /// The last write failed.
+    failing: bool,
+    haste: Arc<Haste>,
+}
+
+impl Writer {
+    pub(crate) fn new(sink: Sink, encoder: Encoder, labels: LabelSource, outset: Outset, haste: Arc<Haste>) -> Writer {
+        let Outset { start, seal, books, journal } = outset;
+        Writer {
+            sink,
+            encoder,
+            labels,
+            next_labels: Instant::now() + LABELS_EVERY,
+            state: State { seal, position: 0, last_ledger: 0 },
+            books,
+            journal,
+            start: Some(start),
+            lost: Tally::default(),
+            failing: false,
+            haste,
+        }
+    }
+
+    pub(crate) fn run(mut self, queue: &QueueOut) -> Written {
+        let mut batch = Batch::default();
+        let mut taken = Taken::Nothing;
+        loop {
+            self.begin(&mut batch);
+            if let Taken::Entry(entry) = taken {
+                self.encode(entry, &mut batch);
+            }
+            // Also when nothing more comes, so that a gap at the end is told as soon as it can be.
+            self.tell_lost(&mut batch);
+            while batch.bytes.len() < BATCH {
+                match queue.take() {
+                    Some(entry) => self.encode(entry, &mut batch),
+                    None => break,
+                }
+            }
+            if let Err(error) = self.write(&mut batch) {
+                return Written { lost: self.lost.total(), broken: Some(error) };
+            }
+            self.refresh_labels();
+            taken = queue.wait(LABELS_EVERY);
+            if matches!(taken, Taken::End) {
+                return self.finish(batch);
+            }
+        }
+    }
+
+    /// What could not be told so far gets a last chance.
+    fn finish(mut self, mut batch: Batch) -> Written {
+        self.begin(&mut batch);
+        self.tell_lost(&mut batch);
+        let broken = self.write(&mut batch).err();
+        Written { lost: self.lost.total(), broken }
+    }
+
+    fn begin(&mut self, batch: &mut Batch) {
+        if let Some(start) = self.start.take() {
+            self.encode_line(start, batch);
+        }
+    }
+
+    fn encode(&mut self, entry: Entry, batch: &mut Batch) {
+        if self.haste.is_over.load(Ordering::Relaxed)
+            && let Some(lost) = entry.missing(Reason::StopDeadline)
+        {
+            return self.lost.add(&lost);
+        }
+        self.tell_lost(batch);
+        self.encode_line(entry, batch);
+    }
+
+    fn tell_lost(&mut self, batch: &mut Batch) {
+        for lost in self.lost.take() {
+            self.encode_line(Entry::Lost(lost), batch);
+        }
+    }
+
+    fn encode_line(&mut self, entry: Entry, batch: &mut Batch) {
+        let now = SystemTime::now();
+        let before = self.state.clone();
+        let State { seal, position, last_ledger } = &mut self.state;
+        match &mut self.encoder {
+            Encoder::Json(encoder) => {
+                let start = batch.bytes.len();
+                let place = Place { line: seal.next_line(), last_ledger: *last_ledger, books: &self.books };
+                encoder.encode(&entry, now, place, &mut batch.bytes);
+                seal.put(&mut batch.bytes, start);
+            }
+            Encoder::Text(encoder) => encoder.encode(&entry, now, &mut batch.bytes),
+        }
+        *position = entry.position().unwrap_or(*position).max(*position);
+        if matches!(entry, Entry::Ledger(_)) {
+            *last_ledger = seal.next_line() - 1;
+        }
+        let change = self.books.add(&entry);
+        let missing = entry.missing(Reason::WriteFailed);
+        let start = matches!(entry, Entry::Start(_)).then_some(entry);
+        batch.lines.push(Line { end: batch.bytes.len(), before, change, missing, start });
+    }
+
+    /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
+    fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
+        // Nothing can always be written, and says nothing about the output.
+        if batch.bytes.is_empty() {
+            batch.lines.clear();
+            return Ok(());
+        }
+        let result = match self.sink.write_lines(&batch.bytes) {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the log can be written again");
+                }
+                self.commit();
+                self.haste.written.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(Stopped { whole_bytes, error }) => {
+                self.take_back(batch, whole_bytes);
+                if error.kind() == std::io::ErrorKind::BrokenPipe {
+                    Err(error)
+                } else {
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::error!("the log cannot be written, what is missing will be counted: {error}");
+                    }
+                    Ok(())
+                }
+            }
+        };
+        batch.clear();
+        result
+    }
+
+    /// Goes back to before the first line that was not written. What was before a failed write is committed only after
+    /// what the write lost has been told.
+    fn take_back(&mut self, batch: &mut Batch, whole_bytes: usize) {
+        let mut unwritten = batch.lines.drain(..).filter(|line| line.end > whole_bytes).peekable();
+        if let Some(first) = unwritten.peek() {
+            self.state = first.before.clone();
+        }
+        for line in unwritten {
+            line.change.iter().for_each(|change| self.books.take_back(change));
+            line.missing.iter().for_each(|lost| self.lost.add(lost));
+            self.start = line.start.or(self.start.take());
+        }
+    }
+
+    fn commit(&self) {
+        if let Some(journal) = &self.journal {
+            let State { seal, position, .. } = &self.state;
+            let mut progress = Progress::up_to(*position);
+            self.books.store(seal.run().0, seal.next_line() - 1, &mut progress);
+            journal.commit(&progress);
+        }
+    }
+
+    fn refresh_labels(&mut self) {
+        if Instant::now() < self.next_labels {
+            return;
+        }
+        self.next_labels = Instant::now() + LABELS_EVERY;
+        if let (Encoder::Json(encoder), Some(labels)) = (&mut self.encoder, self.labels.changed()) {
+            tracing::info!("the labels have changed");
+            encoder.set_labels(&labels);
+        }
+    }
+}
+
+/// Encoded lines.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    /// Where it ends.
+    end: usize,
+    /// What was true before it.
+    before: State,
+    /// What it changed in the books.
+    change: Option<Change>,
+    /// What is missing from the log if it is not written.
+    missing: Option<Lost>,
+    /// The entry itself, if it is the one that must be written first.
+    start: Option<Entry>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        // One exec of 2 MiB must not be remembered by its room for ever.
+        self.bytes.shrink_to(2 * BATCH);
+        self.lines.clear();
+    }
+}

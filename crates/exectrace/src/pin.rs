@@ -1,0 +1,211 @@
+//! The kernel's half in a folder of a bpf file system, where it outlives the process that made it.
+//!
+//! Everything goes there: maps, programs and what attaches them. Who holds the lock of the folder reads the ring. The map
+//! `journal` goes last and is looked for first, so that a folder with it is whole, and one without is left over from
+//! somebody who did not come to the end.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{Link, MapCore, MapHandle, Program};
+use rustix::fs::{FlockOperation, flock, fstatfs};
+
+use crate::builder::TracerBuilder;
+use crate::kernel::{Kernel, MAP_NAMES, Maps, Programs};
+use crate::loss::What;
+use crate::record;
+use crate::ring::Ring;
+use crate::scope::ScopeId;
+use crate::tracer::TracerError;
+
+/// What was pinned when it was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftBehind {
+    /// Whether there was a whole kernel's half; the rest is 0 if not.
+    pub was_whole: bool,
+    /// Scopes that it traced.
+    pub scopes: u64,
+    /// Execs that waited in the ring for a reader.
+    pub unread: u64,
+    /// Execs that it had seen.
+    pub seen: u64,
+}
+
+/// Removes what a tracer with [`TracerBuilder::pin`] left in a folder, and the folder; nothing is traced by it from then
+/// on. Refused as long as a tracer uses it.
+pub fn unpin(folder: &Path) -> Result<LeftBehind, TracerError> {
+    let folder = PinFolder::lock_existing(folder)?;
+    let mut left = LeftBehind::default();
+    if folder.is_whole() {
+        let kernel = folder.restore(None)?;
+        left = LeftBehind { was_whole: true, scopes: kernel.journal.scopes(), ..left };
+        for scope in (1..=left.scopes).filter_map(|number| ScopeId::new(u32::try_from(number).ok()?)) {
+            let stats = kernel.stats(scope)?;
+            left.seen += stats
+                .iter()
+                .filter(|(hook, _)| What::of_hook(*hook) == What::Exec)
+                .map(|(_, stats)| stats.seen)
+                .sum::<u64>();
+        }
+        let mut ring = Ring::open(kernel.maps.records.as_fd(), kernel.maps.records.max_entries())
+            .map_err(|source| TracerError::System { what: "opening the ring buffer", source })?;
+        let committed = kernel.journal.position();
+        while let Some((span, bytes)) = ring.next() {
+            left.unread += u64::from(span.start >= committed && record::is_exec(bytes));
+        }
+    }
+    folder.remove()?;
+    Ok(left)
+}
+
+/// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// A folder that this process has to itself.
+#[derive(Debug)]
+pub(crate) struct PinFolder {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl PinFolder {
+    /// Makes the folder if it is missing, and locks it.
+    pub(crate) fn lock(path: &Path) -> Result<PinFolder, TracerError> {
+        if let Err(error) = fs::DirBuilder::new().mode(0o700).create(path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(refuse(path, format!("it cannot be made: {error}")));
+        }
+        PinFolder::lock_existing(path)
+    }
+
+    /// Locks a folder that must be there.
+    pub(crate) fn lock_existing(path: &Path) -> Result<PinFolder, TracerError> {
+        let folder = File::open(path).map_err(|error| refuse(path, format!("it cannot be opened: {error}")))?;
+        let kind = fstatfs(&folder).map_err(|error| refuse(path, error.to_string()))?.f_type;
+        if u64::try_from(kind).map(|kind| kind & 0xffff_ffff) != Ok(BPF_FS_MAGIC) {
+            let advice = "it is not on a bpf file system (mount -t bpf bpf /sys/fs/bpf, then name a folder in it)";
+            return Err(refuse(path, advice.to_owned()));
+        }
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(PinFolder { path: path.to_owned(), _locked: folder }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(refuse(path, "another exectrace is using it".to_owned())),
+            Err(error) => Err(refuse(path, format!("it cannot be locked: {error}"))),
+        }
+    }
+
+    /// Whether a whole kernel's half is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.path.join("journal").exists()
+    }
+
+    /// Puts a kernel's half there; from now on it outlives this process.
+    pub(crate) fn store(&self, kernel: &mut Kernel, settings: &TracerBuilder) -> Result<(), TracerError> {
+        self.clear()?;
+        let failed = |source| TracerError::Kernel { step: "pinning the kernel program", source, log: String::new() };
+        for (name, link) in &mut kernel.links {
+            link.pin(self.path.join(format!("{LINK}{name}"))).map_err(failed)?;
+        }
+        let programs = &kernel.programs;
+        let failed_calls = programs.failed.iter().enumerate().map(|(at, fd)| (format!("failed_{at}"), fd));
+        let named = [("exec", &programs.exec), ("fork", &programs.fork), ("exit", &programs.exit)];
+        for (name, fd) in named.map(|(name, fd)| (name.to_owned(), fd)).into_iter().chain(failed_calls) {
+            pin_fd(fd, &self.path.join(format!("{PROGRAM}{name}")))?;
+        }
+        kernel.journal.set_fingerprint(&settings.fingerprint());
+        for (name, map) in MAP_NAMES.into_iter().zip(kernel.maps.all()) {
+            map.pin(self.path.join(name)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what is there, if it was made with the same settings by the same version.
+    pub(crate) fn restore(&self, settings: Option<&TracerBuilder>) -> Result<Kernel, TracerError> {
+        let failed =
+            |source| TracerError::Kernel { step: "taking over a pinned kernel program", source, log: String::new() };
+        let program = |name: &str| Program::fd_from_pinned_path(self.path.join(format!("{PROGRAM}{name}")));
+        let maps = Maps::from_all(|name| MapHandle::from_pinned_path(self.path.join(name)).map_err(failed))?;
+        let mut links = Vec::new();
+        let mut failed_calls = Vec::new();
+        for name in self.names()? {
+            if let Some(name) = name.strip_prefix(LINK) {
+                let link = Link::open(self.path.join(format!("{LINK}{name}"))).map_err(failed)?;
+                links.push((name.to_owned(), link));
+            } else if let Some(name) = name.strip_prefix(PROGRAM).filter(|name| name.starts_with("failed_")) {
+                failed_calls.push(program(name).map_err(failed)?);
+            }
+        }
+        let programs = Programs {
+            exec: program("exec").map_err(failed)?,
+            fork: program("fork").map_err(failed)?,
+            exit: program("exit").map_err(failed)?,
+            failed: failed_calls,
+        };
+        let kernel = Kernel::new(maps, programs, links)?;
+        match settings {
+            Some(settings) if kernel.journal.fingerprint() != settings.fingerprint() => Err(refuse(
+                &self.path,
+                "what is pinned there was made by another version of exectrace or with other settings: start with the \
+                 same ones, or remove it with `exectrace unpin` (what waits there unread is lost)"
+                    .to_owned(),
+            )),
+            _ => Ok(kernel),
+        }
+    }
+
+    /// Removes the folder and all that is there, which detaches it once nobody holds it otherwise.
+    pub(crate) fn remove(self) -> Result<(), TracerError> {
+        self.clear()?;
+        fs::remove_dir(&self.path).map_err(|error| refuse(&self.path, format!("it cannot be removed: {error}")))
+    }
+
+    fn clear(&self) -> Result<(), TracerError> {
+        let mut names = self.names()?;
+        if let Some(foreign) = names.iter().find(|name| !is_ours(name)) {
+            return Err(refuse(
+                &self.path,
+                format!("it holds {foreign}, which is not exectrace's: name a folder of its own"),
+            ));
+        }
+        // The journal goes first: from then on the folder is not whole.
+        names.sort_by_key(|name| name != "journal");
+        for name in names {
+            let path = self.path.join(&name);
+            fs::remove_file(&path).map_err(|error| refuse(&path, format!("it cannot be removed: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Result<Vec<String>, TracerError> {
+        let entries =
+            fs::read_dir(&self.path).map_err(|error| refuse(&self.path, format!("it cannot be read: {error}")))?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    }
+}
+
+const LINK: &str = "link_";
+const PROGRAM: &str = "program_";
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(LINK) || name.starts_with(PROGRAM) || MAP_NAMES.contains(&name)
+}
+
+fn refuse(path: &Path, why: String) -> TracerError {
+    TracerError::Pin { folder: path.to_owned(), why }
+}
+
+fn pin_fd(fd: &OwnedFd, path: &Path) -> Result<(), TracerError> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| refuse(path, "its name holds a NUL".to_owned()))?;
+    // SAFETY: the descriptor is open and the name is a C string; nothing is kept of either.
+    let status = unsafe { libbpf_sys::bpf_obj_pin(fd.as_raw_fd(), name.as_ptr()) };
+    if status < 0 {
+        return Err(refuse(path, io::Error::from_raw_os_error(-status).to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! The kernel's half outlives who made it, and who comes next takes over.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use exectrace::{Event, Item, LossReason, Progress, Scope, Tracer, TracerBuilder, TracerError, What, unpin};
+
+use crate::support::*;
+
+/// A bpf file system of the test's own.
+struct BpfFs(tempfile::TempDir);
+
+impl BpfFs {
+    fn mount() -> BpfFs {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(folder.path()).status().expect("mount");
+        assert!(mounted.success(), "a bpf file system can be mounted by root");
+        BpfFs(folder)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("pin")
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        // What a test that failed left there would go on running.
+        drop(unpin(&self.folder()));
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(std::thread::panicking() || unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+fn builder(fs: &BpfFs) -> TracerBuilder {
+    Tracer::builder().pin(fs.folder())
+}
+
+/// A tracer of the namespace. Letting it go is what a kill does: nothing is detached or committed.
+#[track_caller]
+fn tracer(builder: TracerBuilder, namespace: &Namespace) -> Tracer {
+    let mut tracer = builder.open().expect("a tracer");
+    tracer.add_scope(namespace.scope()).expect("a scope");
+    tracer
+}
+
+fn run(namespace: &Namespace, words: std::ops::Range<u32>) {
+    for word in words {
+        namespace.run(Command::new(target()).arg(word.to_string()));
+    }
+}
+
+#[track_caller]
+fn assert_words(items: Vec<Item>, expected: std::ops::Range<u32>) -> Vec<Event> {
+    let events = no_loss(items);
+    assert_eq!(words(&events), expected.map(|word| word.to_string()).collect::<Vec<_>>());
+    events
+}
+
+#[test]
+fn root_what_nobody_committed_comes_again_and_what_ran_meanwhile_too() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let mut first = tracer(builder(&fs), &namespace);
+    assert_eq!((first.known_scopes(), first.resumed()), (0, None));
+    run(&namespace, 0..5);
+    let seen = assert_words(drain(&mut first), 0..5);
+    drop(first);
+    run(&namespace, 5..10);
+    let mut second = tracer(builder(&fs), &namespace);
+    assert_eq!(second.known_scopes(), 1);
+    run(&namespace, 10..12);
+    let again = assert_words(drain(&mut second), 0..12);
+    assert_eq!(
+        seen.iter().map(|event| event.id).collect::<Vec<_>>(),
+        again[..5].iter().map(|event| event.id).collect::<Vec<_>>()
+    );
+    let stats = second.stats(again[0].scope).expect("stats");
+    assert_eq!((stats.seen, stats.sent), (12, 12), "the counters go on");
+}
+
+#[test]
+fn root_what_was_committed_does_not_come_again() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let mut first = tracer(builder(&fs), &namespace);
+    run(&namespace, 0..6);
+    let events = assert_words(drain(&mut first), 0..6);
+    let mut progress = Progress::up_to(events[3].origin.position);
+    progress.notes[7] = 42;
+    first.journal().commit(&progress);
+    drop(first);
+    let mut second = tracer(builder(&fs), &namespace);
+    assert_eq!(second.resumed(), Some(progress));
+    assert_words(drain(&mut second), 4..6);
+    // What the first had read and the second committed is let go of by the third, too.
+    second.journal().commit(&Progress::up_to(second.position()));
+    drop(second);
+    run(&namespace, 6..8);
+    assert_words(drain(&mut tracer(builder(&fs), &namespace)), 6..8);
+}
+
+/// The position of an event that overtook an unfinished one must not release that one.
+#[test]
+fn root_large_arguments_survive_a_commit_of_what_came_between() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let mut first = tracer(builder(&fs).ring_bytes(16 << 20), &namespace);
+    let mut many = namespace.spawn(command("many_args").args([target(), "15", "131071"]));
+    let mut storm = namespace.spawn(command("storm").args([target(), "1", "300", "0"]));
+    wait(&mut storm);
+    wait(&mut many);
+    let events = no_loss(drain(&mut first));
+    for cut in (0..events.len()).step_by(37) {
+        let position = events[cut].origin.position;
+        first.journal().commit(&Progress::up_to(position));
+        drop(first);
+        first = tracer(builder(&fs).ring_bytes(16 << 20), &namespace);
+        let rest = no_loss(drain(&mut first));
+        let ids = |events: &[Event]| events.iter().map(|event| event.id).collect::<Vec<_>>();
+        let (rest_ids, missing) = (ids(&rest), ids(&events[cut + 1..]));
+        assert!(missing.iter().all(|id| rest_ids.contains(id)), "after event {cut}");
+        assert!(rest.iter().all(|event| event.partial.is_empty()), "after event {cut}");
+    }
+}
+
+#[test]
+fn root_what_found_no_room_while_nobody_read_is_told_once() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let small = || builder(&fs).ring_bytes(128 << 10);
+    let mut first = tracer(small(), &namespace);
+    let scope = first.scopes().next().expect("a scope").0;
+    namespace.run(command("storm").args([target(), "2", "2000", "100"]));
+    let (told, losses) = part(drain(&mut first));
+    let lost: u64 = losses.iter().map(|loss| loss.count).sum();
+    assert_eq!(told.len() as u64 + lost, 2001);
+    // The first commits what it has told; the second must not tell it again.
+    let mut progress = Progress::up_to(first.position());
+    *progress.told_mut(What::Exec, LossReason::RingFull) = lost;
+    first.journal().commit(&progress);
+    drop(first);
+    namespace.run(command("storm").args([target(), "2", "2000", "100"]));
+    let mut second = tracer(small(), &namespace);
+    namespace.run(Command::new(target()).arg("last"));
+    let (events, losses) = part(drain(&mut second));
+    let lost_then: u64 = losses.iter().map(|loss| loss.count).sum();
+    assert!(lost > 500 && lost_then > 500, "{lost} {lost_then}");
+    assert_eq!(events.len() as u64 + lost_then, 2002);
+    assert_eq!(words(&events).last().map(String::as_str), Some("last"));
+    assert!(drain(&mut second).is_empty(), "nothing is told twice");
+    let stats = second.stats(scope).expect("stats");
+    assert_eq!((stats.seen, stats.lost_ring_full), (4003, lost + lost_then));
+}
+
+#[test]
+fn root_a_pin_that_nobody_reads_ends_with_counting() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    drop(tracer(builder(&fs).ring_bytes(128 << 10), &namespace));
+    namespace.run(command("storm").args([target(), "2", "5000", "100"]));
+    let left = unpin(&fs.folder()).expect("a pin");
+    assert_eq!((left.was_whole, left.scopes, left.seen), (true, 1, 5001));
+    assert!(left.unread > 100 && left.unread < 2000, "{left:?}");
+    assert!(!fs.folder().exists());
+}
+
+#[track_caller]
+fn refusal(result: Result<Tracer, TracerError>) -> String {
+    let error = result.err().expect("a refusal");
+    assert!(matches!(error, TracerError::Pin { .. }), "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn root_other_settings_are_refused_with_advice() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    for other in [builder(&fs).exits(true), builder(&fs).ring_bytes(8 << 20), builder(&fs).exclude_uid(7)] {
+        let why = refusal(other.open());
+        assert!(why.contains("other settings") && why.contains("exectrace unpin"), "{why}");
+    }
+    // How much of an event is kept concerns user space alone.
+    assert!(builder(&fs).max_args_bytes(7).open().is_ok());
+}
+
+#[test]
+fn root_another_scope_is_refused_with_advice() {
+    let (fs, namespace, other) = (BpfFs::mount(), Namespace::new(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    let mut second = builder(&fs).open().expect("a tracer");
+    let why = second.add_scope(other.scope()).expect_err("another namespace").to_string();
+    assert!(why.contains("something else") && why.contains("exectrace unpin"), "{why}");
+}
+
+#[test]
+fn root_a_pin_that_is_in_use_is_left_alone() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let mut first = tracer(builder(&fs), &namespace);
+    assert!(refusal(builder(&fs).open()).contains("another exectrace"));
+    assert!(unpin(&fs.folder()).expect_err("in use").to_string().contains("another exectrace"));
+    run(&namespace, 0..2);
+    assert_words(drain(&mut first), 0..2);
+}
+
+#[test]
+fn root_a_folder_that_is_no_place_for_a_pin_is_refused_and_left_as_it_is() {
+    let fs = BpfFs::mount();
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let why = refusal(Tracer::builder().pin(elsewhere.path().join("pin")).open());
+    assert!(why.contains("mount -t bpf"), "{why}");
+    let why = refusal(Tracer::builder().pin("/nowhere/at/all").open());
+    assert!(why.contains("/nowhere/at/all"), "{why}");
+    // Somebody else's folder.
+    std::fs::create_dir(fs.folder()).expect("a folder");
+    let theirs = fs.folder().join("theirs");
+    std::fs::create_dir(&theirs).expect("a folder");
+    let why = refusal(builder(&fs).open());
+    assert!(why.contains("theirs"), "{why}");
+    assert!(theirs.exists());
+    std::fs::remove_dir(&theirs).expect("ours");
+    assert!(unpin(Path::new("/nowhere/at/all")).is_err());
+}
+
+#[test]
+fn root_a_pin_that_was_made_only_in_part_is_made_anew() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    std::fs::remove_file(fs.folder().join("journal")).expect("a pinned map");
+    let mut anew = tracer(builder(&fs), &namespace);
+    assert_eq!(anew.known_scopes(), 0);
+    run(&namespace, 0..2);
+    assert_words(drain(&mut anew), 0..2);
+}
+
+#[test]
+fn root_a_scope_without_a_name_can_be_taken_over_but_not_made() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    run(&namespace, 0..2);
+    let mut second = builder(&fs).open().expect("a tracer");
+    second.add_scope(Scope::Pinned).expect("a known scope");
+    second.add_scope(Scope::Pinned).expect_err("no second one");
+    run(&namespace, 2..4);
+    assert_words(drain(&mut second), 0..4);
+}
+
+/// A tree's members are in the kernel's table, which nobody fills again.
+#[test]
+fn root_a_tree_is_taken_over_with_its_members() {
+    let fs = BpfFs::mount();
+    let mut shell = Shell::start("exec sh", spawn);
+    let tree = |shell: &Shell| Scope::Tree(exectrace::Tree::of_process(Path::new("/proc"), shell.pid()).expect("ours"));
+    let mut first = builder(&fs).open().expect("a tracer");
+    first.add_scope(tree(&shell)).expect("a scope");
+    shell.tell(&format!("{} 0", target()));
+    drop(first);
+    shell.tell(&format!("{} 1", target()));
+    let mut second = builder(&fs).open().expect("a tracer");
+    second.add_scope(tree(&shell)).expect("a scope");
+    shell.tell(&format!("{} 2", target()));
+    assert_words(drain(&mut second), 0..3);
+}
+
+/// After the namespace is gone, a pinned program must not take its number's next owner for it.
+#[test]
+fn root_a_number_that_was_given_away_again_is_not_traced() {
+    let fs = BpfFs::mount();
+    let namespace = Namespace::new();
+    let number = namespace.number();
+    let first = tracer(builder(&fs), &namespace);
+    run(&namespace, 0..1);
+    drop(first);
+    drop(namespace);
+    // Numbers are handed out again, the lowest first.
+    let mut others = Vec::new();
+    let heir = loop {
+        let other = Namespace::new();
+        if other.number() == number {
+            break other;
+        }
+        others.push(other);
+        if others.len() == 64 {
+            return skip("the kernel does not give the number away again");
+        }
+    };
+    run(&heir, 1..5);
+    let mut second = builder(&fs).open().expect("a tracer");
+    second.add_scope(Scope::Pinned).expect("a known scope");
+    assert_words(drain(&mut second), 0..1);
+}
