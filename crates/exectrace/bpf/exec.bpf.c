@@ -306,6 +306,7 @@ static __always_inline void meet_tracer(struct task_struct *task, const char *co
 	for (int i = 0; i < COMM_LEN; i++)
 		if (name[i] != scope_index.own_name[i])
 			return;
+	scope_index.own_start = task->group_leader->start_boottime;
 	scope_index.own_tgid = task->tgid;
 	scope_index.own_wanted = 0;
 }

@@ -23,6 +23,7 @@ const volatile struct settings {
  * scopes come and go, read by every program. */
 volatile struct scope_index {
 	__u64 cgroup_levels; /* bit n: some scope is a cgroup n levels below the root */
+	__u64 own_start; /* of the tracer, ns since boot: tells it from a later process */
 	__u32 pid_namespaces; /* how many scopes are PID namespaces */
 	__u32 all; /* number of the scope that is the whole node, 0: none */
 	__u32 trees; /* how many scopes are process trees */

@@ -40,15 +40,18 @@ static __always_inline enum room room_for(const struct scope_budget *budget)
 {
 	__u64 unread = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
 	__u64 free = settings.ring_bytes - unread;
-	__u64 held = *(volatile __u64 *)&budget->sent - *(volatile __u64 *)&budget->freed;
+	__s64 held = *(volatile __u64 *)&budget->sent - *(volatile __u64 *)&budget->freed;
 
+	/* The reader may be done with a record before it is counted as sent. */
+	if (held < 0)
+		held = 0;
 	if (unread + sizeof(struct exec_record) + 64 > settings.ring_bytes)
 		return ROOM_NONE;
-	if (held <= free * WHOLE_ARGS_AT_MOST)
+	if ((__u64)held <= free * WHOLE_ARGS_AT_MOST)
 		return ROOM_ALL;
-	if (held <= free * STRINGS_AT_MOST)
+	if ((__u64)held <= free * STRINGS_AT_MOST)
 		return ROOM_STRINGS;
-	if (held <= free * RECORDS_AT_MOST || scope_index.scopes <= 1)
+	if ((__u64)held <= free * RECORDS_AT_MOST || scope_index.scopes <= 1)
 		return ROOM_FIXED;
 	return ROOM_NONE;
 }

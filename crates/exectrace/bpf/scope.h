@@ -118,7 +118,8 @@ static __always_inline struct place place_of(struct task_struct *task, __u32 see
 	struct process *process;
 
 	place.level = task->thread_pid->level;
-	if (scope_index.own && task->real_parent->tgid == (pid_t)scope_index.own_tgid) {
+	if (scope_index.own && task->real_parent->tgid == (pid_t)scope_index.own_tgid &&
+	    task->real_parent->group_leader->start_boottime == scope_index.own_start) {
 		place.scope = scope_index.own;
 		return place;
 	}

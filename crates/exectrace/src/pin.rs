@@ -14,7 +14,8 @@ use libbpf_rs::{Link, MapCore, MapHandle, Program};
 use rustix::fs::{FlockOperation, flock, fstatfs};
 
 use crate::builder::TracerBuilder;
-use crate::kernel::{Kernel, MAP_NAMES, Maps, Programs};
+use crate::journal::Progress;
+use crate::kernel::{Field, Kernel, MAP_NAMES, Maps, Programs};
 use crate::loss::What;
 use crate::record;
 use crate::ring::Ring;
@@ -22,42 +23,51 @@ use crate::scope::ScopeId;
 use crate::tracer::TracerError;
 
 /// What was pinned when it was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeftBehind {
     /// Whether there was a whole kernel's half; the rest is 0 if not.
     pub was_whole: bool,
-    /// Scopes that it traced.
+    /// Scopes that it traced, but for the tracer's own children.
     pub scopes: u64,
+    /// Execs in them.
+    pub seen: u64,
+    /// Of these, execs that were left out.
+    pub excluded: u64,
     /// Execs that waited in the ring for a reader.
     pub unread: u64,
-    /// Execs that it had seen.
-    pub seen: u64,
+    /// What its reader had committed.
+    pub progress: Progress,
 }
 
 /// Removes what a tracer with [`TracerBuilder::pin`] left in a folder, and the folder; nothing is traced by it from then
 /// on. Refused as long as a tracer uses it.
 pub fn unpin(folder: &Path) -> Result<LeftBehind, TracerError> {
     let folder = PinFolder::lock_existing(folder)?;
-    let mut left = LeftBehind::default();
-    if folder.is_whole() {
-        let kernel = folder.restore(None)?;
-        left = LeftBehind { was_whole: true, scopes: kernel.journal.scopes(), ..left };
-        for scope in (1..=left.scopes).filter_map(|number| ScopeId::new(u32::try_from(number).ok()?)) {
-            let stats = kernel.stats(scope)?;
-            left.seen += stats
-                .iter()
-                .filter(|(hook, _)| What::of_hook(*hook) == What::Exec)
-                .map(|(_, stats)| stats.seen)
-                .sum::<u64>();
-        }
-        let mut ring = Ring::open(kernel.maps.records.as_fd(), kernel.maps.records.max_entries())
-            .map_err(|source| TracerError::System { what: "opening the ring buffer", source })?;
-        let committed = kernel.journal.position();
-        while let Some((span, bytes)) = ring.next() {
-            left.unread += u64::from(span.start >= committed && record::is_exec(bytes));
+    let left = if folder.is_whole() { look_at(&folder.restore(None)?)? } else { LeftBehind::default() };
+    folder.remove()?;
+    Ok(left)
+}
+
+fn look_at(kernel: &Kernel) -> Result<LeftBehind, TracerError> {
+    let progress = kernel.journal.progress();
+    let own = kernel.index().get(Field::OWN);
+    let mut left = LeftBehind { was_whole: true, progress, ..LeftBehind::default() };
+    let numbers = (1..=kernel.journal.scopes()).filter_map(|number| u32::try_from(number).ok());
+    for scope in numbers.filter(|number| *number != own).filter_map(ScopeId::new) {
+        left.scopes += 1;
+        for (hook, stats) in kernel.stats(scope)? {
+            if What::of_hook(hook) == What::Exec {
+                left.seen += stats.seen;
+                left.excluded += stats.excluded_uid + stats.excluded_path;
+            }
         }
     }
-    folder.remove()?;
+    let mut ring = Ring::open(kernel.maps.records.as_fd(), kernel.maps.records.max_entries())
+        .map_err(|source| TracerError::System { what: "opening the ring buffer", source })?;
+    while let Some((span, bytes)) = ring.next() {
+        let is_unread = span.start >= left.progress.position && record::scope_of(bytes) != own;
+        left.unread += u64::from(is_unread && record::is_exec(bytes));
+    }
     Ok(left)
 }
 

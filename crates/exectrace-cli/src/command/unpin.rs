@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
+use exectrace::What;
+
 use super::exit_code;
 use crate::cli::UnpinArgs;
+use crate::ledger::{Books, Counts};
 
 pub(crate) fn main(args: &UnpinArgs) -> ExitCode {
     exit_code(unpin(args))
@@ -12,13 +15,21 @@ pub(crate) fn main(args: &UnpinArgs) -> ExitCode {
 fn unpin(args: &UnpinArgs) -> anyhow::Result<()> {
     let left = exectrace::unpin(&args.folder)?;
     let folder = args.folder.display();
-    if left.was_whole {
-        tracing::info!(%folder, scopes = left.scopes, seen = left.seen, unread = left.unread, "removed a pinned tracer");
-    } else {
+    if !left.was_whole {
         tracing::info!(%folder, "removed what was left of a pinned tracer that never ran");
+        return Ok(());
     }
-    if left.unread > 0 {
-        tracing::warn!(unread = left.unread, "execs that no log has are gone with it");
+    tracing::info!(%folder, scopes = left.scopes, seen = left.seen, "removed a pinned tracer");
+    let (.., books) = Books::restore(&left.progress);
+    let counts = Counts { seen: left.seen, excluded: [("all", left.excluded)].into(), ..Counts::default() };
+    let unlogged = books.of(What::Exec).waiting(&counts);
+    if unlogged > 0 {
+        let unread = left.unread;
+        tracing::warn!(
+            unlogged,
+            unread,
+            "execs that no log has went with it: unread ones, and others for which its ring had no room"
+        );
     }
     Ok(())
 }

@@ -1,1 +1,339 @@
+//! `--pin`: what the kernel's half saw while nobody read it is in the log of who takes over; `unpin` lets it go.
 
+use std::fs;
+use std::path::Path;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::fixtures::fixture;
+use crate::ledger::Verdict;
+use crate::line::{Line, cmdlines, with_msg};
+use crate::program::{Ended, Program, exectrace};
+use crate::workspace::{BpfFs, Workspace};
+
+/// A workspace, a pin and a log.
+struct Pinned {
+    // Before the file system, which can go only when nobody uses it.
+    program: Option<Program>,
+    workspace: Workspace,
+    number: String,
+    bpf: BpfFs,
+    folder: TempDir,
+}
+
+impl Pinned {
+    #[track_caller]
+    fn new() -> Pinned {
+        let mut workspace = Workspace::new();
+        let number = workspace.number();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Pinned { program: None, workspace, number, bpf: BpfFs::new(), folder }
+    }
+
+    /// A trace that has begun.
+    #[track_caller]
+    fn started(options: &[&str]) -> Pinned {
+        let mut pinned = Pinned::new();
+        pinned.start(options);
+        pinned
+    }
+
+    fn log(&self) -> String {
+        self.folder.path().join("log").to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn command(&self, options: &[&str]) -> std::process::Command {
+        let mut command = exectrace(["trace", "--pid-ns", &self.number, "--pin", &self.bpf.pin()]);
+        command.args(["--log", &self.log()]).args(options);
+        command
+    }
+
+    #[track_caller]
+    fn start(&mut self, options: &[&str]) {
+        let mut program = Program::start(&mut self.command(options));
+        program.wait_for_message("tracing");
+        self.program = Some(program);
+    }
+
+    #[track_caller]
+    fn kill(&mut self) {
+        let program = self.program.take().expect("a trace");
+        program.signal(Signal::KILL);
+        assert_eq!(program.end().0.code(), None);
+    }
+
+    #[track_caller]
+    fn stop(&mut self) {
+        let (_, stopped) = self.program.take().expect("a trace").stop();
+        assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    }
+
+    #[track_caller]
+    fn run(&mut self, word: &str) {
+        self.workspace.tell(&format!("/bin/true {word}"));
+    }
+
+    #[track_caller]
+    fn lines(&self) -> Vec<Line> {
+        Line::parse_all(&fs::read_to_string(self.log()).expect("the log"))
+    }
+
+    #[track_caller]
+    fn verify(&self) -> Verdict {
+        Verdict::on(Path::new(&self.log()), &[])
+    }
+
+    fn unpin(&self) -> Ended {
+        unpin(&self.bpf.pin())
+    }
+}
+
+fn unpin(folder: &str) -> Ended {
+    Ended::of(&mut exectrace(["unpin", folder]))
+}
+
+#[track_caller]
+fn messages(ended: &Ended) -> Vec<Line> {
+    ended.stderr.lines().map(Line::parse).collect()
+}
+
+#[test]
+fn root_a_stop_leaves_the_pin_and_says_so() {
+    let mut pinned = Pinned::started(&[]);
+    pinned.run("one");
+    pinned.stop();
+    assert!(Path::new(&pinned.bpf.pin()).join("journal").exists());
+    let lines = pinned.lines();
+    assert_eq!(lines.last().expect("a line").field("stop")["pinned"], true);
+    // What happens from now on is in the kernel, and in no log that `verify` was shown.
+    let verdict = pinned.verify();
+    assert_eq!((verdict.code, verdict.kinds().len()), (Some(1), 1), "{:#}", verdict.report);
+    let why = verdict.report["findings"][0]["why"].as_str().expect("words").to_owned();
+    assert!(why.contains("no run in these files took over"), "{why}");
+}
+
+#[test]
+fn root_who_starts_after_a_stop_takes_over_and_nothing_is_missing() {
+    let mut pinned = Pinned::started(&[]);
+    pinned.run("one");
+    pinned.stop();
+    let first = pinned.lines();
+    pinned.run("between");
+    pinned.start(&[]);
+    pinned.run("two");
+    pinned.stop();
+    let lines = pinned.lines();
+    assert_eq!(cmdlines(&lines), ["/bin/true one", "/bin/true between", "/bin/true two"]);
+    let second = &lines[first.len()..];
+    let start = second[0].field("start");
+    let resumed = &start["resumed"];
+    let last = first.last().expect("a line");
+    assert_eq!((resumed["run"].as_str(), resumed["line"].as_u64()), (last.run(), last.line_number()), "{start}");
+    assert_eq!((&resumed["seen"], &resumed["written"]), (&1.into(), &1.into()), "{start}");
+    assert!(start["unwatched"].is_null() && start["running"].is_null(), "{start}");
+    assert!(with_msg(second, "running").is_empty(), "a snapshot is for who begins");
+    let account = second[second.len() - 2].field("ledger");
+    assert_eq!((&account["seen"], &account["written"], &account["waiting"]), (&3.into(), &3.into(), &0.into()));
+    pinned.unpin();
+    let verdict = pinned.verify();
+    // The second left a pin as well; of what was before, nothing is missing.
+    assert_eq!(
+        (verdict.kinds().len(), &verdict.report["findings"][0]["run"]),
+        (1, &second[0].run().expect("a run").into())
+    );
+}
+
+#[test]
+fn root_who_starts_after_a_kill_takes_over_and_nothing_is_missing() {
+    let mut pinned = Pinned::started(&["--ledger-interval", "1s"]);
+    pinned.run("one");
+    // A ledger after it: the line is written for good.
+    let log = pinned.log();
+    pinned.workspace.wait_for_lines(&log, "/bin/true", 1);
+    pinned.kill();
+    let first = pinned.lines();
+    pinned.run("between");
+    pinned.start(&["--ledger-interval", "1s"]);
+    pinned.run("two");
+    pinned.stop();
+    let lines = pinned.lines();
+    let second = &lines[first.len()..];
+    let resumed = &second[0].field("start")["resumed"];
+    assert_eq!(resumed["run"].as_str(), first[0].run(), "{resumed}");
+    let told = cmdlines(second);
+    // The exec before the kill is told again if the kill came before its commit, and is then not counted twice.
+    assert_eq!(told[told.len() - 2..], ["/bin/true between", "/bin/true two"]);
+    let verdict = pinned.verify();
+    assert_eq!((&verdict.report["totals"]["execs"], verdict.kinds().len()), (&3.into(), 1), "{:#}", verdict.report);
+    assert_eq!(verdict.report["findings"][0]["run"].as_str(), second[0].run(), "of the pin that the second left");
+}
+
+#[track_caller]
+fn refused(mut command: std::process::Command, words: &[&str]) {
+    let ended = Ended::of(&mut command);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
+    let message = ended.message();
+    assert!(words.iter().all(|word| message.msg().contains(word)), "{words:?}: {message:?}");
+}
+
+#[test]
+fn root_other_settings_are_refused_with_advice_and_the_pin_stays_as_it_is() {
+    let mut pinned = Pinned::started(&[]);
+    pinned.run("one");
+    pinned.stop();
+    for options in [&["--exits"][..], &["--exclude-uid", "7"], &["--ring-size", "1MiB"]] {
+        refused(pinned.command(options), &[&pinned.bpf.pin(), "other settings", "exectrace unpin"]);
+    }
+    let mut other = Workspace::new();
+    let number = other.number();
+    let mut elsewhere = exectrace(["trace", "--pid-ns", &number, "--pin", &pinned.bpf.pin()]);
+    elsewhere.args(["--log", &pinned.log()]);
+    refused(elsewhere, &[&pinned.bpf.pin(), "something else", "exectrace unpin"]);
+    pinned.run("between");
+    pinned.start(&[]);
+    pinned.stop();
+    assert_eq!(cmdlines(&pinned.lines()), ["/bin/true one", "/bin/true between"]);
+}
+
+#[test]
+fn root_a_pin_that_is_in_use_is_left_to_who_uses_it() {
+    let mut pinned = Pinned::started(&[]);
+    refused(pinned.command(&[]), &[&pinned.bpf.pin(), "another exectrace"]);
+    let ended = pinned.unpin();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.message().msg().contains("another exectrace"), "{ended:?}");
+    pinned.run("still seen");
+    pinned.stop();
+    assert_eq!(cmdlines(&pinned.lines()), ["/bin/true still seen"]);
+}
+
+#[test]
+fn root_unpin_removes_the_pin_and_says_what_goes_with_it() {
+    let mut pinned = Pinned::started(&[]);
+    pinned.run("one");
+    let log = pinned.log();
+    pinned.workspace.wait_for_lines(&log, "/bin/true", 1);
+    pinned.stop();
+    for word in ["two", "three", "four"] {
+        pinned.run(word);
+    }
+    let ended = pinned.unpin();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(!Path::new(&pinned.bpf.pin()).exists());
+    let messages = messages(&ended);
+    let removed = messages.iter().find(|line| line.msg() == "removed a pinned tracer").expect("what was removed");
+    let numbers = ["scopes", "seen"].map(|name| removed.field(name).as_u64());
+    assert_eq!(numbers, [Some(1), Some(4)], "{removed:?}");
+    let gone = messages.iter().find(|line| line.msg().contains("that no log has")).expect("a warning");
+    let numbers = ["unlogged", "unread"].map(|name| gone.field(name).as_u64());
+    assert_eq!(numbers, [Some(3), Some(3)], "{gone:?}");
+    // Who starts now begins anew, and says that nobody watched.
+    pinned.start(&[]);
+    pinned.stop();
+    let lines = pinned.lines();
+    let start = with_msg(&lines, "start")[1].field("start");
+    assert!(start["resumed"].is_null() && start["unwatched"].is_object(), "{start}");
+}
+
+/// What proves that exectrace sees is no exec that a log should have.
+#[test]
+fn root_unpin_does_not_count_what_exectrace_itself_executed() {
+    let mut pinned = Pinned::started(&["--watchdog", "1s", "--ledger-interval", "1s"]);
+    let log = pinned.log();
+    pinned.workspace.wait_for_lines(&log, "\"msg\":\"ledger\"", 2);
+    pinned.run("one");
+    pinned.workspace.wait_for_lines(&log, "/bin/true", 1);
+    pinned.workspace.wait_for_lines(&log, "\"msg\":\"ledger\"", 4);
+    pinned.kill();
+    let ended = pinned.unpin();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // The only message: nothing is gone.
+    let message = ended.message();
+    let numbers = ["scopes", "seen"].map(|name| message.field(name).as_u64());
+    assert_eq!(numbers, [Some(1), Some(1)], "{message:?}");
+}
+
+/// What found no room in the ring that nobody read is gone as well.
+#[test]
+fn root_unpin_counts_what_the_ring_had_no_room_for() {
+    let mut pinned = Pinned::started(&["--ring-size", "128KiB"]);
+    pinned.stop();
+    let (storm, target) = (fixture("storm"), fixture("target"));
+    pinned.workspace.tell(&format!("{storm} {target} 2 2000 100 1 >/dev/null"));
+    let ended = pinned.unpin();
+    let messages = messages(&ended);
+    let gone = messages.iter().find(|line| line.msg().contains("that no log has")).expect("a warning");
+    let [unlogged, unread] = ["unlogged", "unread"].map(|name| gone.field(name).as_u64().expect("a number"));
+    assert_eq!(unlogged, 2001, "{gone:?}");
+    assert!(unread > 10 && unread < 1000, "{gone:?}");
+}
+
+#[test]
+fn root_unpin_says_what_is_wrong_with_a_folder() {
+    let bpf = BpfFs::new();
+    let plain = tempfile::tempdir().expect("a temporary folder");
+    let plain_path = plain.path().to_str().expect("a path in UTF-8");
+    let pin = bpf.pin();
+    for (folder, why) in
+        [(plain_path, "not on a bpf file system"), ("/nonexistent/pin", "cannot be opened"), (&pin, "cannot be opened")]
+    {
+        let ended = unpin(folder);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
+        let message = ended.message();
+        assert!(message.msg().contains(folder) && message.msg().contains(why), "{message:?}");
+    }
+    assert!(plain.path().exists());
+    // Somebody else's folder is left as it is.
+    let theirs = Path::new(&pin).join("theirs");
+    fs::create_dir_all(&theirs).expect("a folder");
+    let ended = unpin(&pin);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.message().msg().contains("theirs"), "{ended:?}");
+    assert!(theirs.exists());
+    fs::remove_dir(theirs).expect("a folder");
+    // One that never held anything goes.
+    let ended = unpin(&pin);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.message().msg().contains("never ran"), "{ended:?}");
+    assert!(!Path::new(&pin).exists());
+}
+
+#[test]
+fn root_a_folder_that_cannot_hold_a_pin_is_told_with_advice() {
+    let plain = tempfile::tempdir().expect("a temporary folder");
+    let pin = plain.path().join("pin").display().to_string();
+    refused(exectrace(["trace", "--all", "--pin", &pin]), &[&pin, "mount -t bpf"]);
+}
+
+#[test]
+fn root_a_sidecar_takes_over_without_a_second_handshake() {
+    let bpf = BpfFs::new();
+    let mut workspace = Workspace::new();
+    let number = workspace.number();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log").display().to_string();
+    let words = ["sidecar", "--init-address", "127.0.0.1:0", "--pin", &bpf.pin(), "--log", &log, "--label", "a=b"];
+    let mut program = Program::start(&mut exectrace(words));
+    let message = program.wait_for_message("waiting for the workspace's PID namespace");
+    let address = message.field("address").as_str().expect("an address").parse().expect("an address");
+    crate::sidecar::accepted(&crate::sidecar::post(address, "", &number));
+    workspace.tell("/bin/true one");
+    workspace.wait_for_lines(&log, "/bin/true", 1);
+    program.signal(Signal::KILL);
+    assert_eq!(program.end().0.code(), None);
+    workspace.tell("/bin/true between");
+    let mut program = Program::start(&mut exectrace(words));
+    program.wait_for_message("a pinned tracer knows");
+    workspace.tell("/bin/true two");
+    let (_, stopped) = program.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let lines = Line::parse_all(&fs::read_to_string(&log).expect("the log"));
+    let starts = with_msg(&lines, "start");
+    assert_eq!(starts[1].field("start")["resumed"]["run"].as_str(), starts[0].run());
+    let told = cmdlines(&lines);
+    assert_eq!((told[0], &told[told.len() - 2..]), ("/bin/true one", &["/bin/true between", "/bin/true two"][..]));
+    assert!(lines.iter().all(|line| line.label("a") == Some("b")));
+    let verdict = Verdict::on(Path::new(&log), &[]);
+    assert_eq!((&verdict.report["totals"]["execs"], verdict.kinds().len()), (&3.into(), 1), "{:#}", verdict.report);
+}

@@ -43,14 +43,14 @@ fn send(address: SocketAddr, request: &str) -> String {
 }
 
 /// As curl does it.
-fn post(address: SocketAddr, headers: &str, body: &str) -> String {
+pub(crate) fn post(address: SocketAddr, headers: &str, body: &str) -> String {
     let length = body.len();
     let host = format!("Host: {address}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nContent-Length: {length}\r\n");
     send(address, &format!("POST / HTTP/1.1\r\n{host}{headers}\r\n{body}"))
 }
 
 #[track_caller]
-fn accepted(answer: &str) {
+pub(crate) fn accepted(answer: &str) {
     assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n") && answer.ends_with("\r\n\r\n"), "{answer:?}");
 }
 

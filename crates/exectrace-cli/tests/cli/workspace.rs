@@ -55,6 +55,13 @@ impl Workspace {
         }
     }
 
+    /// Waits, without an exec, until a file has so many lines with these words in it.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&mut self, path: &str, words: &str, count: usize) {
+        let look = format!("n=0; while read -r line; do case $line in *'{words}'*) n=$((n+1));; esac; done <{path}");
+        self.tell(&format!("n=0; while [ $n -lt {count} ]; do {look}; done"));
+    }
+
     /// The one line that a command prints.
     #[track_caller]
     pub(crate) fn ask(&mut self, line: &str) -> String {
