@@ -104,6 +104,9 @@ pub(crate) struct ServiceArgs {
     /// settings takes over and loses nothing
     #[arg(long, value_name = "DIR")]
     pub(crate) pin: Option<PathBuf>,
+    /// Remove the pin when told to stop, so that only a kill leaves it
+    #[arg(long, requires = "pin")]
+    pub(crate) unpin_on_stop: bool,
     /// How often to execute something of our own, to see that it is seen; 0: never
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_interval)]
     pub(crate) watchdog: Duration,

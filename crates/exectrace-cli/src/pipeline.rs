@@ -34,6 +34,8 @@ const LATENESS: Duration = Duration::from_millis(100);
 const STALLED: Duration = Duration::from_millis(500);
 /// How long an output that takes lines may take for those that wait; a third of what Kubernetes grants by default.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often a pinned ring is freed of what comes to no line.
+const REACHED_EVERY: Duration = Duration::from_secs(1);
 /// How long it may then take to say how many were too many.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
@@ -143,7 +145,9 @@ pub(crate) struct Pipeline {
     watchdog: Option<Watchdog>,
     ledger_every: Option<Duration>,
     next_ledger: Instant,
+    next_reached: Instant,
     pinned: bool,
+    unpin_on_stop: bool,
     resumed: bool,
 }
 
@@ -160,12 +164,14 @@ impl Pipeline {
         };
         capabilities::drop_others()?;
         let pinned = plan.service.is_some_and(|service| service.pin.is_some());
+        let unpin_on_stop = plan.service.is_some_and(|service| service.unpin_on_stop);
         let last = scopes.iter().map(|scope| scope.get()).max().unwrap_or_default();
         let (mut queue, receiver) = queue(plan.logging.queue_size, last);
         let journal = pinned.then(|| tracer.journal());
         let resumed = run.start.resumed.is_some();
         let start = Entry::Start(Box::new(run.start));
-        let outset = Outset { start, seal: run.seal, books: run.books, journal };
+        let has_successor = pinned && !unpin_on_stop;
+        let outset = Outset { start, seal: run.seal, books: run.books, journal, has_successor };
         let haste = Arc::new(Haste::default());
         let writer = Writer::new(sink, encoder, plan.labels, outset, Arc::clone(&haste));
         let (tell, done) = mpsc::channel();
@@ -181,7 +187,20 @@ impl Pipeline {
         }
         let ledger_every = Some(plan.logging.ledger_interval).filter(|every| !every.is_zero());
         let next_ledger = Instant::now() + ledger_every.unwrap_or_default();
-        Ok(Pipeline { queue, writer, done, haste, scopes, watchdog, ledger_every, next_ledger, pinned, resumed })
+        Ok(Pipeline {
+            queue,
+            writer,
+            done,
+            haste,
+            scopes,
+            watchdog,
+            ledger_every,
+            next_ledger,
+            next_reached: Instant::now(),
+            pinned,
+            unpin_on_stop,
+            resumed,
+        })
     }
 
     /// Reads the tracer until one of `until` is readable.
@@ -211,6 +230,11 @@ impl Pipeline {
         if let Some(line) = self.watchdog.as_mut().and_then(|watchdog| watchdog.tick(now)) {
             self.queue.push(Entry::Watchdog(line));
         }
+        if self.pinned && now >= self.next_reached {
+            // What is swallowed here takes up the ring until something after it is committed.
+            self.next_reached = now + REACHED_EVERY;
+            self.queue.push(Entry::Reached(tracer.position()));
+        }
         if let Some(every) = self.ledger_every.filter(|_| now >= self.next_ledger) {
             self.next_ledger = now + every;
             self.queue.push(self.ledger(tracer)?);
@@ -230,15 +254,22 @@ impl Pipeline {
     /// Detaches the tracer, writes what is left and tells what could not be written. Takes no longer than a second if the
     /// output takes nothing, and as long as [`DRAIN`] if it takes what waits.
     pub(crate) fn stop(mut self, mut tracer: Tracer, why: &'static str, account: Account) -> anyhow::Result<()> {
+        // Whatever goes wrong on the way, what waits is written first.
+        let mut failed = Vec::new();
+        if self.unpin_on_stop {
+            failed.extend(tracer.unpin_programs().context("removing the pin").err());
+        }
         tracer.detach();
-        let drained = tracer.drain(|item| self.take(item));
-        give_account(&tracer, &self.scopes, account)?;
-        let stop = Entry::Stop(Stop { why, pinned: self.pinned });
-        let last = vec![self.ledger(&tracer)?, stop];
-        let Pipeline { queue, done, haste, .. } = self;
-        let untold = queue.close(last, STALLED);
+        failed.extend(tracer.drain(|item| self.take(item)).context("reading the kernel's last records").err());
+        failed.extend(give_account(&tracer, &self.scopes, account).err());
+        let stop = Entry::Stop(Stop { why, pinned: self.pinned && !self.unpin_on_stop });
+        let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
+        let Pipeline { queue, done, haste, unpin_on_stop, .. } = self;
+        let untold = queue.close(ledger.into_iter().chain([stop]).collect(), STALLED);
         let written = wait_for_the_writer(&done, &haste);
-        drained.context("reading the kernel's last records")?;
+        if unpin_on_stop {
+            failed.extend(tracer.unpin().context("removing the pin").err());
+        }
         match written {
             Ok(Written { broken: Some(error), .. }) => {
                 Err(error).context(FailedWith(Exit::Output, "the log could not be written".to_owned()))
@@ -247,7 +278,7 @@ impl Pipeline {
                 let missing = format!("{} execs are missing from the end of the log", lost + untold);
                 Err(FailedWith(Exit::Output, missing).into())
             }
-            Ok(_) => Ok(()),
+            Ok(_) => failed.into_iter().next().map_or(Ok(()), Err),
             Err(_) => {
                 let stalled = "the output takes nothing: what was waiting for it is lost".to_owned();
                 Err(FailedWith(Exit::Output, stalled).into())

@@ -123,10 +123,15 @@ impl QueueIn {
     pub(crate) fn close(mut self, last: Vec<Entry>, patience: Duration) -> u64 {
         let deadline = Instant::now() + patience;
         let gap: Vec<Entry> = self.refused.take().into_iter().map(Entry::Lost).collect();
+        let mut is_told = true;
         for entry in gap.into_iter().chain(last) {
-            if let Err(SendTimeoutError::Timeout((entry, _)) | SendTimeoutError::Disconnected((entry, _))) =
-                self.sender.send_deadline((entry, 0), deadline)
-            {
+            // What follows a gap that was not told must not look as if there were none.
+            let refused = match is_told {
+                true => self.sender.send_deadline((entry, 0), deadline).err(),
+                false => Some(SendTimeoutError::Timeout((entry, 0))),
+            };
+            if let Some(SendTimeoutError::Timeout((entry, _)) | SendTimeoutError::Disconnected((entry, _))) = refused {
+                is_told = false;
                 self.refuse(&entry);
             }
         }

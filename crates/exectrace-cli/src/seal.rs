@@ -96,7 +96,8 @@ impl ChainKey {
     /// Reads a key from a file or a pipe, to its end.
     pub(crate) fn read(path: &Path) -> anyhow::Result<ChainKey> {
         let refused = |why: &str| Failed(Exit::Usage, format!("the chain key {} {why}", path.display()));
-        let mut bytes = Vec::new();
+        // Room for all from the beginning: what a growing vector leaves behind would not be wiped.
+        let mut bytes = Vec::with_capacity(usize::try_from(MAX_KEY_BYTES).unwrap_or_default() + 64);
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_KEY_BYTES + 1).read_to_end(&mut bytes))
             .with_context(|| refused("cannot be read"))?;

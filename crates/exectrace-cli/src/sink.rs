@@ -54,6 +54,8 @@ impl Sink {
         self.write_all(lines).map_err(|(written, error)| {
             let whole_bytes = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             self.torn = whole_bytes < written;
+            // A line that lacks only its break is whole: it gets the break before anything else.
+            let whole_bytes = if lines.get(written) == Some(&b'\n') { written + 1 } else { whole_bytes };
             Stopped { whole_bytes, error }
         })
     }

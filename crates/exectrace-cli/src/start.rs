@@ -95,6 +95,14 @@ fn snapshot(tracer: &Tracer, proc: &Path) -> Option<Vec<Running>> {
     }
     all.sort_by_key(|running| (running.started, running.pid));
     all.dedup_by_key(|running| running.pid);
+    if all.len() > MAX_RUNNING {
+        tracing::warn!(
+            processes = all.len(),
+            told = MAX_RUNNING,
+            "of the processes that run already, the oldest are told"
+        );
+        all.truncate(MAX_RUNNING);
+    }
     Some(all)
 }
 
@@ -105,7 +113,7 @@ fn describe(id: ScopeId, scope: &Scope) -> (ScopeId, &'static str, String) {
         Scope::Tree(tree) => ("tree", tree.root().to_string()),
         Scope::Node => ("node", String::new()),
         Scope::Children => ("children", String::new()),
-        Scope::Pinned => ("pinned", String::new()),
+        Scope::Pinned(_) => ("pinned", String::new()),
     };
     (id, kind, of)
 }
@@ -117,6 +125,9 @@ fn settings(args: &LoggingArgs, tracer: &Tracer) -> String {
     hash.update(format!("{:?} {:?}", args.fields, args.max_args_bytes));
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Processes of the snapshot: what a workspace can make of it must not fill memory.
+const MAX_RUNNING: usize = 1024;
 
 /// More than the longest line that is likely; a longer one hides those before it.
 const TAIL: u64 = 1 << 20;

@@ -3,7 +3,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use exectrace::{Item, ScopeId};
 
@@ -11,6 +11,9 @@ use crate::line::Watchdog as Line;
 
 /// By this name the program knows that it is executed only to be seen.
 pub(crate) const PROBE: &str = "exectrace-watchdog";
+
+/// What a second probe gets to be seen after a first one was not.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether this process is a probe, which has done its work by now.
 pub(crate) fn is_probe() -> bool {
@@ -26,14 +29,27 @@ pub(crate) struct Watchdog {
     number: u64,
     /// The probe that was not seen yet.
     awaited: Option<u64>,
+    /// One was not seen, and another is to say whether that was chance: from kernel 7.0 on programs can be skipped.
+    in_doubt: bool,
     missed: u64,
-    probe: Option<Child>,
+    last_seen: SystemTime,
+    probes: Vec<Child>,
 }
 
 impl Watchdog {
     /// `scope` must be the tracer's own children.
     pub(crate) fn new(scope: ScopeId, every: Duration) -> Watchdog {
-        Watchdog { scope, every, next: Instant::now(), number: 0, awaited: None, missed: 0, probe: None }
+        Watchdog {
+            scope,
+            every,
+            next: Instant::now(),
+            number: 0,
+            awaited: None,
+            in_doubt: false,
+            missed: 0,
+            last_seen: SystemTime::now(),
+            probes: Vec::new(),
+        }
     }
 
     /// Whether the item tells of a probe, and is nothing of the workspace's. Returns a line if that is news.
@@ -61,10 +77,12 @@ impl Watchdog {
 
     fn seen(&mut self) -> Option<Line> {
         self.awaited.take()?;
+        self.in_doubt = false;
+        self.last_seen = SystemTime::now();
         let missed = std::mem::take(&mut self.missed);
         (missed > 0).then(|| {
             tracing::info!(missed, "the kernel program sees what is executed again");
-            Line { seen: true, missed }
+            Line { seen: true, missed, last_seen: None }
         })
     }
 
@@ -75,6 +93,11 @@ impl Watchdog {
             return None;
         }
         self.next = now + self.every;
+        if self.awaited.is_some() && !std::mem::replace(&mut self.in_doubt, true) {
+            self.next = now + self.every.min(PATIENCE);
+            self.execute();
+            return None;
+        }
         let unseen = self.awaited.take().map(|_| {
             self.missed += 1;
             tracing::error!(
@@ -82,7 +105,7 @@ impl Watchdog {
                 "the kernel program did not see what exectrace itself executed: it was detached or replaced, and what \
                  runs now is not logged (restart exectrace)"
             );
-            Line { seen: false, missed: self.missed }
+            Line { seen: false, missed: self.missed, last_seen: Some(self.last_seen) }
         });
         self.execute();
         unseen
@@ -96,24 +119,20 @@ impl Watchdog {
         match spawned {
             Ok(child) => {
                 self.awaited = Some(self.number);
-                self.probe = Some(child);
+                self.probes.push(child);
             }
             Err(error) => tracing::error!("the watchdog cannot execute anything, so it proves nothing: {error}"),
         }
     }
 
     fn reap(&mut self) {
-        if let Some(probe) = &mut self.probe
-            && !matches!(probe.try_wait(), Ok(None))
-        {
-            self.probe = None;
-        }
+        self.probes.retain_mut(|probe| matches!(probe.try_wait(), Ok(None)));
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if let Some(probe) = &mut self.probe {
+        for probe in &mut self.probes {
             let _ = probe.wait();
         }
     }

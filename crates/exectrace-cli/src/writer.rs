@@ -70,14 +70,14 @@ pub(crate) struct Outset {
     pub(crate) books: Books,
     /// Where to commit; `None`: nothing outlives this process.
     pub(crate) journal: Option<Journal>,
+    /// What is in a pinned ring at the end stays there for who takes over.
+    pub(crate) has_successor: bool,
 }
 
 /// What is true after a line, beside the books; the writer goes back to it if what follows is not written.
 #[derive(Clone)]
 struct State {
     seal: Seal,
-    /// Up to where in the ring all is in the log.
-    position: u64,
     /// Number of the last line that is a ledger.
     last_ledger: u64,
 }
@@ -91,6 +91,7 @@ pub(crate) struct Writer {
     books: Books,
     /// Where to commit; `None`: nothing outlives this process.
     journal: Option<Journal>,
+    has_successor: bool,
     /// The first line of the run, until it is written: no other may come before it.
     start: Option<Entry>,
     /// What was encoded and not written.
@@ -102,15 +103,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(sink: Sink, encoder: Encoder, labels: LabelSource, outset: Outset, haste: Arc<Haste>) -> Writer {
-        let Outset { start, seal, books, journal } = outset;
+        let Outset { start, seal, books, journal, has_successor } = outset;
         Writer {
             sink,
             encoder,
             labels,
             next_labels: Instant::now() + LABELS_EVERY,
-            state: State { seal, position: 0, last_ledger: 0 },
+            state: State { seal, last_ledger: 0 },
             books,
             journal,
+            has_successor,
             start: Some(start),
             lost: Tally::default(),
             failing: false,
@@ -163,10 +165,26 @@ impl Writer {
         if self.haste.is_over.load(Ordering::Relaxed)
             && let Some(lost) = entry.missing(Reason::StopDeadline)
         {
-            return self.lost.add(&lost);
+            if self.has_successor {
+                // Not lost: it waits in the ring for who takes over, if nothing beyond it is committed.
+                self.journal = None;
+            } else {
+                self.lost.add(&lost);
+            }
+            return;
         }
         self.tell_lost(batch);
-        self.encode_line(entry, batch);
+        match entry {
+            Entry::Reached(position) => batch.lines.push(Line {
+                end: batch.bytes.len(),
+                before: self.state.clone(),
+                position: Some(position),
+                change: None,
+                missing: None,
+                start: None,
+            }),
+            entry => self.encode_line(entry, batch),
+        }
     }
 
     fn tell_lost(&mut self, batch: &mut Batch) {
@@ -178,7 +196,7 @@ impl Writer {
     fn encode_line(&mut self, entry: Entry, batch: &mut Batch) {
         let now = SystemTime::now();
         let before = self.state.clone();
-        let State { seal, position, last_ledger } = &mut self.state;
+        let State { seal, last_ledger } = &mut self.state;
         match &mut self.encoder {
             Encoder::Json(encoder) => {
                 let start = batch.bytes.len();
@@ -188,21 +206,21 @@ impl Writer {
             }
             Encoder::Text(encoder) => encoder.encode(&entry, now, &mut batch.bytes),
         }
-        *position = entry.position().unwrap_or(*position).max(*position);
         if matches!(entry, Entry::Ledger(_)) {
             *last_ledger = seal.next_line() - 1;
         }
         let change = self.books.add(&entry);
-        let missing = entry.missing(Reason::WriteFailed);
+        let (missing, position) = (entry.missing(Reason::WriteFailed), entry.position());
         let start = matches!(entry, Entry::Start(_)).then_some(entry);
-        batch.lines.push(Line { end: batch.bytes.len(), before, change, missing, start });
+        batch.lines.push(Line { end: batch.bytes.len(), before, position, change, missing, start });
     }
 
     /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
     fn write(&mut self, batch: &mut Batch) -> std::io::Result<()> {
         // Nothing can always be written, and says nothing about the output.
         if batch.bytes.is_empty() {
-            batch.lines.clear();
+            self.commit(batch);
+            batch.clear();
             return Ok(());
         }
         let result = match self.sink.write_lines(&batch.bytes) {
@@ -210,7 +228,7 @@ impl Writer {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the log can be written again");
                 }
-                self.commit();
+                self.commit(batch);
                 self.haste.written.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -244,13 +262,19 @@ impl Writer {
         }
     }
 
-    fn commit(&self) {
-        if let Some(journal) = &self.journal {
-            let State { seal, position, .. } = &self.state;
-            let mut progress = Progress::up_to(*position);
-            self.books.store(seal.run().0, seal.next_line() - 1, &mut progress);
-            journal.commit(&progress);
-        }
+    /// States that what was written is in the log for good: up to the last line that has a position in the ring. Losses
+    /// that were told after it are void for who takes over, which finds in the ring what they tell of.
+    fn commit(&self, batch: &Batch) {
+        let Some(journal) = &self.journal else { return };
+        let Some(last) = batch.lines.iter().rposition(|line| line.position.is_some()) else { return };
+        let Some(position) = batch.lines[last].position else { return };
+        let void = &batch.lines[last + 1..];
+        let next_line = void.first().map_or(&self.state, |line| &line.before).seal.next_line();
+        let mut books = self.books.clone();
+        void.iter().filter_map(|line| line.change.as_ref()).for_each(|change| books.take_back(change));
+        let mut progress = Progress::up_to(position);
+        books.store(self.state.seal.run().0, next_line - 1, &mut progress);
+        journal.commit(&progress);
     }
 
     fn refresh_labels(&mut self) {
@@ -277,6 +301,8 @@ struct Line {
     end: usize,
     /// What was true before it.
     before: State,
+    /// Up to where in the ring all is in the log with it.
+    position: Option<u64>,
     /// What it changed in the books.
     change: Option<Change>,
     /// What is missing from the log if it is not written.

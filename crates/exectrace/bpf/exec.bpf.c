@@ -246,6 +246,25 @@ static __always_inline void account_for(struct process *process, __u32 exec, __u
 		__sync_fetch_and_add(&stats->missed, missed);
 }
 
+static __always_inline void note_seen_without_row(struct task_struct *task)
+{
+	struct image *image = bpf_map_lookup_elem(&seen_without_row, &(__u32){ 0 });
+
+	if (!image)
+		return;
+	image->start = task->group_leader->start_boottime;
+	image->tgid = task->tgid;
+	image->exec = task->self_exec_id;
+}
+
+static __always_inline bool was_seen_without_row(struct task_struct *task)
+{
+	struct image *image = bpf_map_lookup_elem(&seen_without_row, &(__u32){ 0 });
+
+	return image && image->start == task->group_leader->start_boottime &&
+	       image->tgid == (__u32)task->tgid && image->exec == (__u32)task->self_exec_id;
+}
+
 static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 				   struct linux_binprm *bprm, enum hook hook)
 {
@@ -267,6 +286,10 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 		account_for(process, exec - 1, place.scope);
 		process->seen_exec = exec;
 	} else {
+		if (hook == HOOK_BACKUP && was_seen_without_row(task))
+			return 0;
+		if (hook == HOOK_EXEC)
+			note_seen_without_row(task);
 		__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
 	stats->seen++;
@@ -346,6 +369,12 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	struct process *row = process_of(parent, exec), copy = {};
 	struct scope_stats *stats;
 
+	if (scope_index.own && parent->tgid == (pid_t)scope_index.own_tgid &&
+	    parent->group_leader->start_boottime == scope_index.own_start &&
+	    child->pid == child->tgid) {
+		scope_index.child_start = child->start_boottime;
+		scope_index.child_tgid = tgid;
+	}
 	if (!row || child->pid != child->tgid)
 		return 0;
 	if (row->seen_exec != exec)
@@ -373,7 +402,7 @@ static __always_inline __u32 wait_status(struct task_struct *task)
 	return task->group_leader->exit_code;
 }
 
-static __always_inline void record_exit(struct task_struct *task, struct process *process)
+static __always_inline void record_exit(struct task_struct *task, const struct process *process)
 {
 	struct scope_stats *stats = stats_of(process->scope, HOOK_EXIT);
 	struct scope_budget *budget = budget_of(process->scope);
@@ -413,7 +442,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
 	__u32 tgid = task->tgid, exec = task->self_exec_id;
-	struct process *process;
+	struct process *process, last;
 
 	if (task->signal->live.counter != 0)
 		return 0;
@@ -422,10 +451,13 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		return 0;
 	if (process->seen_exec != exec)
 		account_for(process, exec, place_of(task, exec).scope);
-	if (settings.exits && process->logged.tgid == tgid &&
-	    process->logged.start == process->start)
-		record_exit(task, process);
-	bpf_map_delete_elem(&processes, &tgid);
+	/* Every thread that comes here after the last one has gone down sees no live
+	 * one; who removes the row tells of the end. */
+	last = *process;
+	if (bpf_map_delete_elem(&processes, &tgid))
+		return 0;
+	if (settings.exits && last.logged.tgid == tgid && last.logged.start == last.start)
+		record_exit(task, &last);
 	return 0;
 }
 

@@ -115,6 +115,8 @@ static __always_inline void record_claim(struct task_struct *task, const struct 
 		record->filename_len = got - 1;
 	else
 		record->head.flags |= EXEC_FILENAME_FAULT;
+	if (got == PATH_LEN)
+		record->head.flags |= EXEC_FILENAME_CUT;
 	tail = record->filename_len;
 	path->root_dentry = fs->root.dentry;
 	path->root_mount = fs->root.mnt;

@@ -24,6 +24,7 @@ const volatile struct settings {
 volatile struct scope_index {
 	__u64 cgroup_levels; /* bit n: some scope is a cgroup n levels below the root */
 	__u64 own_start; /* of the tracer, ns since boot: tells it from a later process */
+	__u64 child_start; /* the same of the child that it forked last */
 	__u32 pid_namespaces; /* how many scopes are PID namespaces */
 	__u32 all; /* number of the scope that is the whole node, 0: none */
 	__u32 trees; /* how many scopes are process trees */
@@ -32,8 +33,9 @@ volatile struct scope_index {
 	__u32 excluded_uids;
 	__u32 excluded_paths;
 	__u32 scopes; /* how many there are */
-	__u32 own; /* number of the scope that is the tracer's children, 0: none */
+	__u32 own; /* number of the scope that is the tracer's last child, 0: none */
 	__u32 own_tgid; /* of the tracer; found out by the name that it gives itself */
+	__u32 child_tgid; /* written by process_fork; orphans that it inherits are others' */
 	__u32 own_wanted; /* 1: it is about to do so */
 	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
 			       set it too */
@@ -182,6 +184,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct exclude_key);
 } exclude_scratch SEC(".maps");
+
+/* The last exec on this CPU that the first program saw and found no row for, so
+ * that the second one knows it. Written by the one, read by the other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct image);
+} seen_without_row SEC(".maps");
 
 /* Of process_exit alone. */
 struct {

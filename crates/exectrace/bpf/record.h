@@ -174,10 +174,12 @@ struct scope_stats {
 };
 
 /* How much of the ring a scope takes up: bytes that its records took, and of
- * these, what was read since. */
+ * these, what was read since. And what the scope is, for a tracer that takes over. */
 struct scope_budget {
 	__u64 sent; /* by the programs */
 	__u64 freed; /* by the reader */
+	__u64 kind; /* this and the next by the tracer; the programs do not look at them */
+	__u64 key;
 };
 
 /* A process of interest: one that was logged or belongs to a tree, or whose

@@ -39,9 +39,13 @@ static __always_inline struct scope_budget *budget_of(__u32 scope)
 static __always_inline enum room room_for(const struct scope_budget *budget)
 {
 	__u64 unread = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
-	__u64 free = settings.ring_bytes - unread;
+	__u64 free;
 	__s64 held = *(volatile __u64 *)&budget->sent - *(volatile __u64 *)&budget->freed;
 
+	/* The two positions are not read at one moment. */
+	if (unread > settings.ring_bytes)
+		unread = settings.ring_bytes;
+	free = settings.ring_bytes - unread;
 	/* The reader may be done with a record before it is counted as sent. */
 	if (held < 0)
 		held = 0;

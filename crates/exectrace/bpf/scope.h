@@ -6,7 +6,7 @@
  * and with each cgroup all its ancestors, so nothing is walked and no depth
  * hides anything.
  *
- * The tracer's own children come first, which only prove that it sees. Then a
+ * What the tracer itself started last comes first, which only prove that it sees. Then a
  * process tree, then the innermost PID namespace, then the
  * innermost cgroup, then the whole node.
  */
@@ -118,8 +118,8 @@ static __always_inline struct place place_of(struct task_struct *task, __u32 see
 	struct process *process;
 
 	place.level = task->thread_pid->level;
-	if (scope_index.own && task->real_parent->tgid == (pid_t)scope_index.own_tgid &&
-	    task->real_parent->group_leader->start_boottime == scope_index.own_start) {
+	if (scope_index.own && task->tgid == (pid_t)scope_index.child_tgid &&
+	    task->group_leader->start_boottime == scope_index.child_start) {
 		place.scope = scope_index.own;
 		return place;
 	}

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::record::{ArgsRecord, ExecRecord};
+use crate::ring::Span;
 use crate::skel::types::{exec_flag, exec_record};
 
 /// One exec with all that arrived of it.
@@ -22,11 +23,11 @@ pub(crate) struct Exec {
     /// A piece that the kernel had read found no room in the ring.
     pub(crate) args_lost: bool,
     /// Where its first record lies in the ring.
-    pub(crate) start: u64,
+    pub(crate) first: Span,
 }
 
 impl Exec {
-    pub(crate) fn new(record: &ExecRecord<'_>, start: u64) -> Exec {
+    pub(crate) fn new(record: &ExecRecord<'_>, first: Span) -> Exec {
         let mut args = Vec::with_capacity(record.fixed.args_wanted.min(MAX_PREALLOCATION) as usize);
         args.extend_from_slice(record.args);
         Exec {
@@ -38,7 +39,7 @@ impl Exec {
             tty: record.tty.to_vec(),
             args,
             args_lost: false,
-            start,
+            first,
         }
     }
 
@@ -76,12 +77,12 @@ pub(crate) struct Assembled {
 }
 
 impl Assembler {
-    /// Takes an exec's first record, which lies at `start`; `round` says when, in the caller's count of calls to
+    /// Takes an exec's first record, which lies at `first`; `round` says when, in the caller's count of calls to
     /// [`Self::expire`].
-    pub(crate) fn push_exec(&mut self, record: &ExecRecord<'_>, start: u64, round: u64) -> Assembled {
+    pub(crate) fn push_exec(&mut self, record: &ExecRecord<'_>, first: Span, round: u64) -> Assembled {
         let stream = (record.fixed.head.cpu, record.fixed.head.hook.0);
         let cut = self.unfinished.remove(&stream).map(cut);
-        let exec = Exec::new(record, start);
+        let exec = Exec::new(record, first);
         if exec.is_whole() {
             return Assembled { cut, whole: Some(exec) };
         }
@@ -113,7 +114,7 @@ impl Assembler {
 
     /// Where the first record of an exec lies that is not given out yet.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.unfinished.values().map(|unfinished| unfinished.exec.start).min()
+        self.unfinished.values().map(|unfinished| unfinished.exec.first.start).min()
     }
 
     /// Gives out what has waited for its next piece since before round `before`.
@@ -154,7 +155,7 @@ mod tests {
 
     fn push_at(assembler: &mut Assembler, bytes: &[u8], start: u64, round: u64) -> Assembled {
         match decode(bytes).expect("the test makes whole records") {
-            Record::Exec(exec) => assembler.push_exec(&exec, start, round),
+            Record::Exec(exec) => assembler.push_exec(&exec, Span { start, end: start + 100 }, round),
             Record::Args(args) => assembler.push_args(&args, round),
             other => panic!("{other:?}"),
         }

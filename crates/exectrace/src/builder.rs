@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failed_hook::FailedHook;
 use crate::host;
+use crate::journal::{NOTES, TOLD};
 use crate::tracer::{Tracer, TracerError};
 
 /// Whether the second exec program is attached; see "Kernels that skip programs" in `docs/architecture.md`.
@@ -115,7 +116,7 @@ impl TracerBuilder {
         self
     }
 
-    /// How many scopes the tracer can hold at a time; default 256. Each takes two rows of counters per CPU.
+    /// How many scopes the tracer can hold at a time; default 256. Each takes four rows of counters per CPU.
     pub fn max_scopes(mut self, scopes: u32) -> Self {
         self.max_scopes = scopes.clamp(1, 1 << 16);
         self
@@ -172,7 +173,7 @@ impl TracerBuilder {
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
         let mut hash = Sha256::new();
-        hash.update(env!("EXECTRACE_KERNEL_PROGRAM"));
+        hash.update(layout());
         hash.update(format!("{settings:?} {}", self.backup.is_on()));
         hash.finalize().into()
     }
@@ -187,6 +188,15 @@ impl TracerBuilder {
     pub fn open(self) -> Result<Tracer, TracerError> {
         Tracer::open(self)
     }
+}
+
+/// Names this version: the kernel's half, and what user space keeps there.
+pub(crate) fn layout() -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(env!("EXECTRACE_KERNEL_PROGRAM"));
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(format!("{TOLD} {NOTES}"));
+    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ mod tests {
             tty: Vec::new(),
             args,
             args_lost: false,
-            start: 0,
+            first: crate::ring::Span { start: 0, end: 0 },
         }
     }
 

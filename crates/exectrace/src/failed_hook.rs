@@ -31,16 +31,22 @@ impl FailedHook {
 
 /// bpf_task_pt_regs, by which the tracepoint's program finds the call's arguments, is of 5.15.
 const TRACEPOINT_FROM: (u32, u32) = (5, 15);
-/// bpf_get_current_task_btf is of 5.11.
-const FEXIT_FROM: (u32, u32) = (5, 11);
+/// bpf_get_current_task_btf is of 5.11, and the atomic operations that the programs use are of 5.12.
+const FEXIT_FROM: (u32, u32) = (5, 12);
 
 fn can_tracepoint() -> Result<(), String> {
     at_least(TRACEPOINT_FROM)?;
-    let mounts = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-    if mounts.iter().any(|mount| std::fs::exists(format!("{mount}/events/syscalls/sys_exit_execve")).unwrap_or(false)) {
-        return Ok(());
+    let mut hidden = None;
+    for mount in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
+        match std::fs::metadata(format!("{mount}/events/syscalls/sys_exit_execve")) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => hidden = Some(format!("{mount} cannot be looked at: {error}")),
+        }
     }
-    Err("tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing), or has no system calls".to_owned())
+    Err(hidden.unwrap_or_else(|| {
+        "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing), or has no system calls".to_owned()
+    }))
 }
 
 fn at_least(wanted: (u32, u32)) -> Result<(), String> {

@@ -1,6 +1,6 @@
-//! Between the ring's callback and the loop that hands out: records in, execs and losses out, in order.
+//! Between the ring and the loop that hands out: records in, execs and losses out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::assemble::{Assembled, Assembler, Exec};
 use crate::loss::{Loss, LossLedger, LossReason, What};
@@ -19,9 +19,15 @@ pub(crate) struct Inbox {
     pub(crate) round: u64,
     /// Where the last record that was taken ends.
     end: u64,
+    /// Everything is given in the order of first records, so that each position divides what was given from what was
+    /// not. Otherwise an exec whose arguments are still on their way holds up nobody.
+    in_order: bool,
+    /// What waits for an exec that began before it: by where its first record starts, and its number there.
+    held: BTreeMap<(u64, usize), Arrival>,
 }
 
-/// What arrived, each with the position in the ring before which everything has been given with it or before it.
+/// What arrived. The position in the ring with it divides what is given with it or before from the rest; it holds if all
+/// is given in order.
 pub(crate) enum Arrival {
     Exec(Box<Exec>, u64),
     Failed(Box<Exec>, u64),
@@ -29,10 +35,21 @@ pub(crate) enum Arrival {
     Lost(Loss),
 }
 
+impl Arrival {
+    /// Whose it is.
+    pub(crate) fn scope(&self) -> Option<ScopeId> {
+        match self {
+            Arrival::Exec(exec, _) | Arrival::Failed(exec, _) => ScopeId::new(exec.fixed.head.scope),
+            Arrival::Exit(exit, _) => ScopeId::new(exit.head.scope),
+            Arrival::Lost(loss) => loss.scope,
+        }
+    }
+}
+
 impl Inbox {
-    /// For records from a position in the ring on.
-    pub(crate) fn starting_at(end: u64) -> Inbox {
-        Inbox { end, ..Inbox::default() }
+    /// For records from a position in the ring on, to be given in order.
+    pub(crate) fn in_order_from(end: u64) -> Inbox {
+        Inbox { end, in_order: true, ..Inbox::default() }
     }
 
     /// Takes one record from the ring.
@@ -40,34 +57,33 @@ impl Inbox {
         self.end = span.end;
         let record = match record::decode(bytes) {
             Ok(record) => record,
-            Err(_) => return self.lose(What::Exec, None, LossReason::Undecodable, 1),
+            Err(_) => return self.lose(span.start, What::Exec, None, LossReason::Undecodable, 1),
         };
         let head = *record.head();
         let assembled = match &record {
-            Record::Exec(exec) => self.assembler.push_exec(exec, span.start, self.round),
+            Record::Exec(exec) => self.assembler.push_exec(exec, span, self.round),
             Record::Args(args) => self.assembler.push_args(args, self.round),
             Record::Failed(_) | Record::Exit(_) => Assembled::default(),
         };
         if let Some(cut) = assembled.cut {
-            // What the record itself is part of has not been given yet.
-            let position = self.assembler.oldest().unwrap_or(span.start).min(span.start);
-            self.give(cut, position);
+            self.give_exec(cut);
         }
         if let Some(scope) = ScopeId::new(head.scope) {
             let lost = self.ledger.on_record((scope, head.hook.0, head.cpu), head.seq);
-            self.lose(What::of_hook(head.hook.0), Some(scope), LossReason::RingFull, lost);
+            self.lose(span.start, What::of_hook(head.hook.0), Some(scope), LossReason::RingFull, lost);
         }
         if let Some(whole) = assembled.whole {
-            self.give(whole, self.position());
+            self.give_exec(whole);
         }
         match record {
             Record::Failed(failed) => {
-                let failed = Box::new(Exec::new(&failed, span.start));
-                self.arrivals.push_back(Arrival::Failed(failed, self.position()));
+                let failed = Box::new(Exec::new(&failed, span));
+                self.give(span.start, Arrival::Failed(failed, span.end));
             }
-            Record::Exit(exit) => self.arrivals.push_back(Arrival::Exit(Box::new(exit), self.position())),
+            Record::Exit(exit) => self.give(span.start, Arrival::Exit(Box::new(exit), span.end)),
             Record::Exec(_) | Record::Args(_) => {}
         }
+        self.give_held();
     }
 
     /// Before this position in the ring, everything has been given.
@@ -75,25 +91,44 @@ impl Inbox {
         self.assembler.oldest().unwrap_or(self.end)
     }
 
-    fn give(&mut self, exec: Exec, position: u64) {
+    fn give_exec(&mut self, exec: Exec) {
         let head = exec.fixed.head;
         if let (true, Some(scope)) = (exec.args_lost, ScopeId::new(head.scope)) {
             self.ledger.on_cut((scope, head.hook.0, head.cpu));
         }
-        self.arrivals.push_back(Arrival::Exec(Box::new(exec), position));
+        let first = exec.first;
+        self.give(first.start, Arrival::Exec(Box::new(exec), first.end));
+    }
+
+    fn give(&mut self, start: u64, arrival: Arrival) {
+        if self.in_order {
+            let number = self.held.range((start, 0)..=(start, usize::MAX)).count();
+            self.held.insert((start, number), arrival);
+        } else {
+            self.arrivals.push_back(arrival);
+        }
+    }
+
+    /// Gives what no unfinished exec stands before any more.
+    fn give_held(&mut self) {
+        let oldest = self.assembler.oldest().unwrap_or(u64::MAX);
+        while let Some(first) = self.held.first_entry().filter(|first| first.key().0 < oldest) {
+            self.arrivals.push_back(first.remove());
+        }
     }
 
     /// Gives up on execs that have waited for arguments since before a round.
     pub(crate) fn expire(&mut self, before: u64) {
         let expired: Vec<Exec> = self.assembler.expire(before).collect();
         for exec in expired {
-            self.give(exec, self.position());
+            self.give_exec(exec);
         }
+        self.give_held();
     }
 
-    fn lose(&mut self, what: What, scope: Option<ScopeId>, reason: LossReason, count: u64) {
+    fn lose(&mut self, at: u64, what: What, scope: Option<ScopeId>, reason: LossReason, count: u64) {
         if count > 0 {
-            self.arrivals.push_back(Arrival::Lost(Loss { what, scope, reason, count }));
+            self.give(at, Arrival::Lost(Loss { what, scope, reason, count }));
         }
     }
 }

@@ -61,7 +61,9 @@ pub struct Journal {
 pub(crate) const WORDS: usize = 512;
 const CURRENT: usize = 0;
 const SCOPES: usize = 1;
+const LINKS: usize = 2;
 const FINGERPRINT: usize = 4;
+const LAYOUT: usize = 8;
 const SLOTS: [usize; 2] = [16, 16 + SLOT];
 const SLOT: usize = 1 + TOLD + NOTES;
 const _: () = assert!(SLOTS[1] + SLOT <= WORDS);
@@ -94,8 +96,16 @@ impl Journal {
         }
     }
 
+    /// Up to where the last statement goes, also while another thread makes the next two.
     pub(crate) fn position(&self) -> u64 {
-        self.get(SLOTS[self.current()])
+        loop {
+            let current = self.current();
+            let position = self.get(SLOTS[current]);
+            std::sync::atomic::fence(Ordering::Acquire);
+            if self.current() == current {
+                return position;
+            }
+        }
     }
 
     /// How many scopes were added; their numbers begin with 1.
@@ -107,17 +117,44 @@ impl Journal {
         self.set(SCOPES, scopes);
     }
 
+    /// How many programs were attached.
+    pub(crate) fn links(&self) -> u64 {
+        self.get(LINKS)
+    }
+
+    pub(crate) fn set_links(&self, links: u64) {
+        self.set(LINKS, links);
+    }
+
+    /// Names the settings of who made this.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.digest(FINGERPRINT)
+    }
+
+    pub(crate) fn set_fingerprint(&self, fingerprint: &[u8; 32]) {
+        self.set_digest(FINGERPRINT, fingerprint);
+    }
+
+    /// Names the version of who made this, by which all that lies here is to be read.
+    pub(crate) fn layout(&self) -> [u8; 32] {
+        self.digest(LAYOUT)
+    }
+
+    pub(crate) fn set_layout(&self, layout: &[u8; 32]) {
+        self.set_digest(LAYOUT, layout);
+    }
+
+    fn digest(&self, word: usize) -> [u8; 32] {
         let mut bytes = [0; 32];
         for (at, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-            chunk.copy_from_slice(&self.get(FINGERPRINT + at).to_ne_bytes());
+            chunk.copy_from_slice(&self.get(word + at).to_ne_bytes());
         }
         bytes
     }
 
-    pub(crate) fn set_fingerprint(&self, fingerprint: &[u8; 32]) {
-        for (at, chunk) in fingerprint.chunks_exact(8).enumerate() {
-            self.set(FINGERPRINT + at, u64::from_ne_bytes(chunk.try_into().unwrap_or_default()));
+    fn set_digest(&self, word: usize, digest: &[u8; 32]) {
+        for (at, chunk) in digest.chunks_exact(8).enumerate() {
+            self.set(word + at, u64::from_ne_bytes(chunk.try_into().unwrap_or_default()));
         }
     }
 

@@ -117,6 +117,20 @@ impl Kernel {
         freed.store(sent.wrapping_sub(bytes), Ordering::Relaxed);
     }
 
+    /// What a scope is, as its tracer stated it.
+    pub(crate) fn identity_words(&self, scope: ScopeId) -> (u64, u64) {
+        let row = scope.get() as usize * size_of::<scope_budget>();
+        let word = |offset| self.budgets.u64_at(row + offset).load(Ordering::Acquire);
+        (word(offset_of!(scope_budget, kind)), word(offset_of!(scope_budget, key)))
+    }
+
+    /// The kind goes last: without it there is nothing.
+    pub(crate) fn set_identity_words(&self, scope: ScopeId, kind: u64, key: u64) {
+        let row = scope.get() as usize * size_of::<scope_budget>();
+        self.budgets.u64_at(row + offset_of!(scope_budget, key)).store(key, Ordering::Release);
+        self.budgets.u64_at(row + offset_of!(scope_budget, kind)).store(kind, Ordering::Release);
+    }
+
     /// The counters of a scope by hook, one row for each CPU that counted something.
     pub(crate) fn stats(&self, scope: ScopeId) -> Result<Vec<(u32, scope_stats)>, TracerError> {
         let failed = |source| TracerError::Kernel { step: "reading the counters", source, log: String::new() };

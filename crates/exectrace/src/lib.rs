@@ -51,6 +51,7 @@ mod ring;
 mod running;
 mod scope;
 mod skel;
+mod takeover;
 mod tracer;
 
 pub use builder::{Backup, Failed, TracerBuilder};
@@ -60,5 +61,5 @@ pub use journal::{Journal, NOTES, Progress};
 pub use loss::{Loss, LossReason, What};
 pub use pin::{LeftBehind, unpin};
 pub use running::Running;
-pub use scope::{Cgroup, PidNamespace, Scope, ScopeError, ScopeId, Tree};
+pub use scope::{Cgroup, Known, PidNamespace, Scope, ScopeError, ScopeId, Tree};
 pub use tracer::{Item, ScopeStats, Tracer, TracerError};

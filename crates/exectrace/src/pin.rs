@@ -6,15 +6,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Link, MapCore, MapHandle, Program};
-use rustix::fs::{FlockOperation, flock, fstatfs};
+use rustix::fs::{FlockOperation, flock, fstat, fstatfs};
 
-use crate::builder::TracerBuilder;
-use crate::journal::Progress;
+use crate::builder::{self, TracerBuilder};
+use crate::journal::{Journal, Progress};
 use crate::kernel::{Field, Kernel, MAP_NAMES, Maps, Programs};
 use crate::loss::What;
 use crate::record;
@@ -25,7 +25,7 @@ use crate::tracer::TracerError;
 /// What was pinned when it was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeftBehind {
-    /// Whether there was a whole kernel's half; the rest is 0 if not.
+    /// Whether there was a whole kernel's half of this version; the rest is 0 if not.
     pub was_whole: bool,
     /// Scopes that it traced, but for the tracer's own children.
     pub scopes: u64,
@@ -43,7 +43,8 @@ pub struct LeftBehind {
 /// on. Refused as long as a tracer uses it.
 pub fn unpin(folder: &Path) -> Result<LeftBehind, TracerError> {
     let folder = PinFolder::lock_existing(folder)?;
-    let left = if folder.is_whole() { look_at(&folder.restore(None)?)? } else { LeftBehind::default() };
+    let is_known = folder.is_whole() && folder.is_of_this_version()?;
+    let left = if is_known { look_at(&folder.take()?)? } else { LeftBehind::default() };
     folder.remove()?;
     Ok(left)
 }
@@ -100,6 +101,20 @@ impl PinFolder {
             let advice = "it is not on a bpf file system (mount -t bpf bpf /sys/fs/bpf, then name a folder in it)";
             return Err(refuse(path, advice.to_owned()));
         }
+        let stat = fstat(&folder).map_err(|error| refuse(path, error.to_string()))?;
+        let own = rustix::process::geteuid().as_raw();
+        if stat.st_uid != own && stat.st_uid != 0 {
+            return Err(refuse(
+                path,
+                format!("it belongs to user {}: name a folder that is not there yet", stat.st_uid),
+            ));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(refuse(
+                path,
+                "others may write there (chmod go-w, or name a folder that is not there yet)".to_owned(),
+            ));
+        }
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(PinFolder { path: path.to_owned(), _locked: folder }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(refuse(path, "another exectrace is using it".to_owned())),
@@ -109,15 +124,38 @@ impl PinFolder {
 
     /// Whether a whole kernel's half is there.
     pub(crate) fn is_whole(&self) -> bool {
-        self.path.join("journal").exists()
+        self.path.join(map_name("journal")).exists()
+    }
+
+    fn journal(&self) -> Result<Journal, TracerError> {
+        let map = MapHandle::from_pinned_path(self.path.join(map_name("journal"))).map_err(failed)?;
+        Journal::open(&map).map_err(|source| TracerError::System { what: "reading the journal", source })
+    }
+
+    /// How many scopes were added to what is there.
+    pub(crate) fn scopes(&self) -> Result<u64, TracerError> {
+        Ok(self.journal()?.scopes())
+    }
+
+    fn is_of_this_version(&self) -> Result<bool, TracerError> {
+        Ok(self.journal()?.layout() == builder::layout())
     }
 
     /// Puts a kernel's half there; from now on it outlives this process.
     pub(crate) fn store(&self, kernel: &mut Kernel, settings: &TracerBuilder) -> Result<(), TracerError> {
         self.clear()?;
-        let failed = |source| TracerError::Kernel { step: "pinning the kernel program", source, log: String::new() };
+        self.try_store(kernel, settings).inspect_err(|_| {
+            // A half that is pinned in part would run on and be nobody's.
+            let _ = self.clear();
+        })
+    }
+
+    fn try_store(&self, kernel: &mut Kernel, settings: &TracerBuilder) -> Result<(), TracerError> {
         for (name, link) in &mut kernel.links {
-            link.pin(self.path.join(format!("{LINK}{name}"))).map_err(failed)?;
+            let path = self.path.join(format!("{LINK}{name}"));
+            link.pin(&path).map_err(failed)?;
+            let again = Link::open(&path).map_err(failed)?;
+            let_go(std::mem::replace(link, again));
         }
         let programs = &kernel.programs;
         let failed_calls = programs.failed.iter().enumerate().map(|(at, fd)| (format!("failed_{at}"), fd));
@@ -125,19 +163,35 @@ impl PinFolder {
         for (name, fd) in named.map(|(name, fd)| (name.to_owned(), fd)).into_iter().chain(failed_calls) {
             pin_fd(fd, &self.path.join(format!("{PROGRAM}{name}")))?;
         }
+        kernel.journal.set_layout(&builder::layout());
         kernel.journal.set_fingerprint(&settings.fingerprint());
+        kernel.journal.set_links(kernel.links.len() as u64);
         for (name, map) in MAP_NAMES.into_iter().zip(kernel.maps.all()) {
-            map.pin(self.path.join(name)).map_err(failed)?;
+            map.pin(self.path.join(map_name(name))).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Takes over what is there, if it was made with the same settings by the same version.
-    pub(crate) fn restore(&self, settings: Option<&TracerBuilder>) -> Result<Kernel, TracerError> {
-        let failed =
-            |source| TracerError::Kernel { step: "taking over a pinned kernel program", source, log: String::new() };
+    pub(crate) fn restore(&self, settings: &TracerBuilder) -> Result<Kernel, TracerError> {
+        let journal = self.journal()?;
+        if journal.layout() != builder::layout() || journal.fingerprint() != settings.fingerprint() {
+            let why = "what is pinned there was made by another version of exectrace or with other settings: start with \
+                       the same ones, or remove it with `exectrace unpin` (what waits there unread is lost)";
+            return Err(refuse(&self.path, why.to_owned()));
+        }
+        let kernel = self.take()?;
+        if kernel.links.len() as u64 != journal.links() {
+            let why =
+                "some of its programs are missing, so it does not see everything: remove it with `exectrace unpin`";
+            return Err(refuse(&self.path, why.to_owned()));
+        }
+        Ok(kernel)
+    }
+
+    fn take(&self) -> Result<Kernel, TracerError> {
         let program = |name: &str| Program::fd_from_pinned_path(self.path.join(format!("{PROGRAM}{name}")));
-        let maps = Maps::from_all(|name| MapHandle::from_pinned_path(self.path.join(name)).map_err(failed))?;
+        let maps = Maps::from_all(|name| MapHandle::from_pinned_path(self.path.join(map_name(name))).map_err(failed))?;
         let mut links = Vec::new();
         let mut failed_calls = Vec::new();
         for name in self.names()? {
@@ -154,16 +208,13 @@ impl PinFolder {
             exit: program("exit").map_err(failed)?,
             failed: failed_calls,
         };
-        let kernel = Kernel::new(maps, programs, links)?;
-        match settings {
-            Some(settings) if kernel.journal.fingerprint() != settings.fingerprint() => Err(refuse(
-                &self.path,
-                "what is pinned there was made by another version of exectrace or with other settings: start with the \
-                 same ones, or remove it with `exectrace unpin` (what waits there unread is lost)"
-                    .to_owned(),
-            )),
-            _ => Ok(kernel),
-        }
+        Kernel::new(maps, programs, links)
+    }
+
+    /// Removes what keeps the programs attached.
+    pub(crate) fn remove_links(&self) -> Result<(), TracerError> {
+        let links = self.names()?.into_iter().filter(|name| name.starts_with(LINK));
+        links.into_iter().try_for_each(|name| self.remove_file(&name))
     }
 
     /// Removes the folder and all that is there, which detaches it once nobody holds it otherwise.
@@ -181,12 +232,13 @@ impl PinFolder {
             ));
         }
         // The journal goes first: from then on the folder is not whole.
-        names.sort_by_key(|name| name != "journal");
-        for name in names {
-            let path = self.path.join(&name);
-            fs::remove_file(&path).map_err(|error| refuse(&path, format!("it cannot be removed: {error}")))?;
-        }
-        Ok(())
+        names.sort_by_key(|name| *name != map_name("journal"));
+        names.iter().try_for_each(|name| self.remove_file(name))
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), TracerError> {
+        let path = self.path.join(name);
+        fs::remove_file(&path).map_err(|error| refuse(&path, format!("it cannot be removed: {error}")))
     }
 
     fn names(&self) -> Result<Vec<String>, TracerError> {
@@ -198,17 +250,34 @@ impl PinFolder {
 
 const LINK: &str = "link_";
 const PROGRAM: &str = "program_";
+const MAP: &str = "map_";
+
+fn map_name(map: &str) -> String {
+    format!("{MAP}{map}")
+}
+
+fn failed(source: libbpf_rs::Error) -> TracerError {
+    TracerError::Kernel { step: "pinning the kernel program, or taking it over", source, log: String::new() }
+}
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with(LINK) || name.starts_with(PROGRAM) || MAP_NAMES.contains(&name)
+    [LINK, PROGRAM, MAP].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn refuse(path: &Path, why: String) -> TracerError {
     TracerError::Pin { folder: path.to_owned(), why }
 }
 
+/// Closes a link without detaching what its pin keeps: libbpf would switch a tracepoint off.
+fn let_go(mut link: Link) {
+    let fd = link.as_fd().as_raw_fd();
+    link.disconnect();
+    drop(link);
+    // SAFETY: a disconnected link leaves its descriptor open and to nobody.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+}
+
 fn pin_fd(fd: &OwnedFd, path: &Path) -> Result<(), TracerError> {
-    use std::os::fd::AsRawFd;
     use std::os::unix::ffi::OsStrExt;
     let name = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|_| refuse(path, "its name holds a NUL".to_owned()))?;

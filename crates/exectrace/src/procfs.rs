@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -170,9 +170,13 @@ impl Procfs {
         Some((first("Uid:")?, first("Gid:")?))
     }
 
-    /// The arguments, each with its NUL; empty for a process that has none or does not let itself be looked at.
-    pub(crate) fn cmdline(&self, pid: u32) -> Vec<u8> {
-        fs::read(self.root.join(pid.to_string()).join("cmdline")).unwrap_or_default()
+    /// The first bytes of the arguments, each with its NUL; empty for a process that has none or does not let itself be
+    /// looked at.
+    pub(crate) fn cmdline(&self, pid: u32, max: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.root.join(pid.to_string()).join("cmdline"));
+        let read = file.and_then(|file| file.take(max as u64).read_to_end(&mut bytes));
+        read.map_or_else(|_| Vec::new(), |_| bytes)
     }
 
     /// Where a link such as `exe` leads; empty if the process does not let itself be looked at.

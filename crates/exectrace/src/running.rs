@@ -27,7 +27,7 @@ pub struct Running {
     pub exe: Vec<u8>,
     /// The current folder; empty if it does not let itself be looked at.
     pub cwd: Vec<u8>,
-    /// Its arguments as they are now; a process can change them.
+    /// Its arguments as they are now, up to 4 KiB; a process can change them.
     pub argv: Args,
     /// When it started, to the hundredth of a second.
     pub started: SystemTime,
@@ -49,7 +49,7 @@ impl Scope {
                 let mut known = HashMap::from([(namespace.number(), true)]);
                 procfs.pids().filter(|pid| procfs.is_in_namespace(*pid, &mut known)).collect()
             }
-            Scope::Children | Scope::Pinned => return None,
+            Scope::Children | Scope::Pinned(_) => return None,
         };
         let boot = boot_time();
         let mut running: Vec<Running> = pids.into_iter().filter_map(|pid| look_at(&procfs, pid, boot)).collect();
@@ -57,6 +57,9 @@ impl Scope {
         Some(running)
     }
 }
+
+/// Bytes of arguments that are kept of a process.
+const MAX_ARGS: usize = 4096;
 
 /// Processes of a cgroup's folder and those below it; a process that cannot be seen from here has number 0.
 fn in_cgroup(folder: &Path) -> Vec<u32> {
@@ -74,9 +77,11 @@ fn in_cgroup(folder: &Path) -> Vec<u32> {
 fn look_at(procfs: &Procfs, pid: u32, boot: SystemTime) -> Option<Running> {
     let Status { comm, ppid, start_ticks } = procfs.status(pid)?;
     let (uid, gid) = procfs.real_ids(pid)?;
-    let block = procfs.cmdline(pid);
-    let count = u32::try_from(block.split(|byte| *byte == 0).count().saturating_sub(1)).unwrap_or(u32::MAX);
+    // A process can let its arguments be any part of its memory: no more is read than is kept.
+    let mut block = procfs.cmdline(pid, MAX_ARGS + 1);
     let total = block.len() as u64;
+    block.truncate(MAX_ARGS);
+    let count = u32::try_from(block.split(|byte| *byte == 0).count().saturating_sub(1)).unwrap_or(u32::MAX);
     Some(Running {
         pid,
         ppid,

@@ -59,15 +59,63 @@ pub enum Scope {
     Tree(Tree),
     /// Every process of the node.
     Node,
-    /// What the process that traces itself starts: to see that it sees. It comes before all others, and there should be
-    /// but one.
+    /// What the process that traces has itself started last: to see that it sees. It comes before all others, and there
+    /// should be but one. Orphans that the process inherits are not its own.
     Children,
-    /// Whatever another tracer had traced as its scope of this number, before this one took over from it; see
-    /// [`crate::Tracer::known_scopes`].
-    Pinned,
+    /// What another tracer had traced as its next scope, before this one took over from it, and what cannot be named by
+    /// itself any more; see [`crate::Tracer::known_scopes`].
+    Pinned(Known),
+}
+
+/// What is known of a scope that another tracer had added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Any,
+    /// It is the PID namespace that had this number.
+    PidNamespace(u32),
+    /// It is the tree below the process that had this number.
+    Tree(u32),
+}
+
+/// What a scope is, in two words, for who takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) kind: u64,
+    pub(crate) key: u64,
+}
+
+/// Numbers of processes are below this, `PID_MAX_LIMIT` of include/linux/threads.h.
+const PID_BITS: u32 = 22;
+
+impl Identity {
+    pub(crate) const CHILDREN: Identity = Identity { kind: 5, key: 0 };
+
+    pub(crate) fn of_pid_namespace(number: u32) -> Identity {
+        Identity { kind: 1, key: u64::from(number) }
+    }
+
+    fn of_tree(tree: &Tree) -> Identity {
+        Identity { kind: 3, key: tree.start_ticks << PID_BITS | u64::from(tree.root) }
+    }
+
+    pub(crate) fn is_tree_of(self, root: u32) -> bool {
+        self.kind == 3 && self.key & ((1 << PID_BITS) - 1) == u64::from(root)
+    }
 }
 
 impl Scope {
+    pub(crate) fn identity(&self) -> Identity {
+        match self {
+            Scope::PidNamespace(namespace) => Identity::of_pid_namespace(namespace.number),
+            Scope::Cgroup(cgroup) => Identity { kind: 2, key: cgroup.id },
+            Scope::Tree(tree) => Identity::of_tree(tree),
+            Scope::Node => Identity { kind: 4, key: 0 },
+            Scope::Children => Identity::CHILDREN,
+            Scope::Pinned(_) => Identity { kind: 0, key: 0 },
+        }
+    }
+
     /// Whether both name one namespace or cgroup.
     pub(crate) fn is_same_as(&self, other: &Scope) -> bool {
         match (self, other) {
@@ -226,6 +274,8 @@ impl Cgroup {
 #[derive(Debug)]
 pub struct Tree {
     pub(crate) root: u32,
+    /// When the root started, since boot; tells it from a later process. 0 where nobody asks.
+    pub(crate) start_ticks: u64,
     /// Where the descendants that live already are found; `None`: there are none.
     pub(crate) proc: Option<PathBuf>,
 }
@@ -241,7 +291,8 @@ impl Tree {
         if !Procfs::new(proc).is_of_own_namespace() {
             return Err(ScopeError::ForeignProc(proc.to_owned()));
         }
-        Ok(Tree { root, proc: Some(proc.to_owned()) })
+        let start_ticks = Procfs::new(proc).status(root).map_or(0, |status| status.start_ticks);
+        Ok(Tree { root, start_ticks, proc: Some(proc.to_owned()) })
     }
 
     /// The process at its root, as the proc file system numbers it.
@@ -251,7 +302,7 @@ impl Tree {
 
     /// The calling process, and what it starts from now on.
     pub fn own() -> Tree {
-        Tree { root: std::process::id(), proc: None }
+        Tree { root: std::process::id(), start_ticks: 0, proc: None }
     }
 }
 

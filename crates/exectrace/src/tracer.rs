@@ -5,6 +5,7 @@
 //! reads.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::CStr;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -18,16 +19,16 @@ use crate::builder::{Failed, TracerBuilder};
 use crate::enrich::Enricher;
 use crate::event::{Ended, Event, FailedExec};
 use crate::inbox::{Arrival, Inbox};
-use crate::journal::{Journal, Progress};
+use crate::journal::Journal;
 use crate::kernel::{Field, Kernel, recursion_misses};
 use crate::load::{self, LoadLog};
 use crate::loss::{Loss, LossReason, What};
-use crate::pin::PinFolder;
 use crate::procfs::Procfs;
 use crate::record;
 use crate::ring::Ring;
 use crate::scope::{Scope, ScopeId};
 use crate::skel::types;
+use crate::takeover::{self, NOBODY, Pinned};
 
 /// What a tracer hands out, in the order of the ring. Only an exec of which arguments got lost can come later than what
 /// followed it: for up to two seconds its last arguments are waited for.
@@ -102,35 +103,24 @@ pub enum TracerError {
 /// The kernel program, loaded and attached, and the reader of its ring.
 pub struct Tracer {
     // Detached before the scopes let their namespaces go: drop order is this order.
-    kernel: Kernel,
-    ring: Ring,
-    inbox: Inbox,
+    pub(crate) kernel: Kernel,
+    pub(crate) ring: Ring,
+    pub(crate) inbox: Inbox,
     enricher: Enricher,
-    scopes: BTreeMap<ScopeId, Scope>,
-    next_scope: u32,
-    settings: TracerBuilder,
+    pub(crate) scopes: BTreeMap<ScopeId, Scope>,
+    pub(crate) next_scope: u32,
+    pub(crate) settings: TracerBuilder,
     round: u64,
     next_count: Instant,
-    told: BTreeMap<(ScopeId, What), Told>,
-    pinned: Option<Pinned>,
+    pub(crate) told: BTreeMap<(ScopeId, What), Told>,
+    pub(crate) pinned: Option<Pinned>,
 }
 
 /// Losses that were handed out, of those that only a counter tells.
 #[derive(Debug, Default, Clone, Copy)]
-struct Told {
-    missed: u64,
-    busy: u64,
-}
-
-/// What a tracer has whose kernel's half outlives it.
-struct Pinned {
-    _folder: PinFolder,
-    /// Bytes in the ring that were read and not let go of, in order: where each record ends, and whose it is.
-    held: std::collections::VecDeque<(u64, u32, u64)>,
-    /// What another tracer left, until it is told.
-    resumed: Option<Progress>,
-    /// Scopes that another tracer added, and this one has yet to name.
-    known_scopes: u32,
+pub(crate) struct Told {
+    pub(crate) missed: u64,
+    pub(crate) busy: u64,
 }
 
 /// What happened to the execs of one scope, to its attempts that failed or to the ends of its processes, summed over
@@ -166,6 +156,8 @@ pub struct ScopeStats {
 
 /// Records read at a time before events are handed out; bounds what waits in memory.
 const BATCH: usize = 256;
+/// How often to try to become known to the kernel program.
+const INTRODUCTIONS: usize = 20;
 /// How often the kernel's counters are read. A finished exec whose last piece is missing waits two of these.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -180,12 +172,9 @@ impl Tracer {
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
         let boot =
             Enricher::boot_of(&boot_id).ok_or_else(|| TracerError::Unsupported(format!("boot id {boot_id:?}")))?;
-        let folder = settings.pin.as_deref().map(PinFolder::lock).transpose()?;
-        let found = folder.as_ref().filter(|folder| folder.is_whole());
-        let resumed = found.is_some();
-        let mut kernel = match found {
-            Some(found) => found.restore(Some(&settings))?,
-            None => load::load(&settings, &LoadLog::capture())?,
+        let (kernel, pinned) = match settings.pin.as_deref() {
+            Some(folder) => takeover::pinned(folder, &settings)?,
+            None => (load::load(&settings, &LoadLog::capture())?, None),
         };
         let own_pid_ns = procfs
             .own_pid_namespace()
@@ -193,13 +182,6 @@ impl Tracer {
         kernel.index().set(Field::CLAIM_PID_NS, own_pid_ns.1);
         let ring = Ring::open(kernel.maps.records.as_fd(), settings.ring_bytes)
             .map_err(|source| TracerError::System { what: "opening the ring buffer", source })?;
-        if let (Some(folder), false) = (&folder, resumed) {
-            folder.store(&mut kernel, &settings)?;
-        }
-        let known_scopes = u32::try_from(kernel.journal.scopes()).unwrap_or(u32::MAX);
-        let left = resumed.then(|| kernel.journal.progress());
-        let pinned =
-            folder.map(|folder| Pinned { _folder: folder, held: Default::default(), resumed: left, known_scopes });
         let mut tracer = Tracer {
             kernel,
             ring,
@@ -215,17 +197,6 @@ impl Tracer {
         };
         tracer.skip_committed();
         Ok(tracer)
-    }
-
-    /// What another tracer had committed before this one took over from it; `None` if this one began anew.
-    pub fn resumed(&self) -> Option<Progress> {
-        self.pinned.as_ref().filter(|pinned| pinned.known_scopes > 0).map(|_| self.kernel.journal.progress())
-    }
-
-    /// How many scopes another tracer had added before this one took over from it. They must be added again, in the same
-    /// order, to be named; they were traced all the time.
-    pub fn known_scopes(&self) -> u32 {
-        self.pinned.as_ref().map_or(0, |pinned| pinned.known_scopes)
     }
 
     /// Where to commit what is written. Without [`TracerBuilder::pin`] nobody looks there.
@@ -244,31 +215,13 @@ impl Tracer {
         self.settings.fingerprint()
     }
 
-    /// Passes over what the tracer before this one had committed and not yet let go of, and states anew what each scope
-    /// holds of the ring.
-    fn skip_committed(&mut self) {
-        let Some(known) = self.pinned.as_ref().map(|pinned| pinned.known_scopes) else { return };
-        let committed = self.kernel.journal.position();
-        while self.ring.read() < committed && self.ring.next().is_some() {}
-        let start = self.ring.read();
-        self.ring.release(start);
-        self.inbox = Inbox::starting_at(start);
-        let mut held = BTreeMap::<u32, u64>::new();
-        while let Some((span, bytes)) = self.ring.next() {
-            *held.entry(record::scope_of(bytes)).or_default() += span.len();
-        }
-        self.ring.read_again_from(start);
-        for scope in 1..=known {
-            self.kernel.set_held(scope, held.get(&scope).copied().unwrap_or_default());
-        }
-    }
-
     /// Traces one more scope from now on and returns its number.
     pub fn add_scope(&mut self, scope: Scope) -> Result<ScopeId, TracerError> {
-        let id = self.free_scope_id()?;
-        if id.get() <= self.known_scopes() {
-            return self.adopt(id, scope);
+        if let Some(known) = self.known_scope_for(&scope) {
+            return self.adopt(known, scope);
         }
+        let id = self.free_scope_id()?;
+        let identity = scope.identity();
         let value = id.get().to_ne_bytes();
         let update = |map: &dyn MapCore, key: &[u8]| {
             map.update(key, &value, MapFlags::ANY).map_err(|source| TracerError::Kernel {
@@ -285,46 +238,16 @@ impl Tracer {
             Scope::Tree(tree) => {
                 let (root, proc) = (tree.root, tree.proc.clone());
                 self.add_tree(id, root, proc, scope)?;
-                self.kernel.journal.set_scopes(u64::from(id.get()));
+                self.remember(id, identity);
                 return Ok(id);
             }
             Scope::Children => self.introduce_ourselves()?,
             Scope::Node => {}
-            Scope::Pinned => return Err(TracerError::TooManyScopes(self.known_scopes())),
+            Scope::Pinned(_) => return Err(self.nothing_pinned()),
         }
         self.scopes.insert(id, scope);
         self.write_index();
-        self.kernel.journal.set_scopes(u64::from(id.get()));
-        Ok(id)
-    }
-
-    /// Names a scope that another tracer added: the kernel's half has had it all the time.
-    fn adopt(&mut self, id: ScopeId, scope: Scope) -> Result<ScopeId, TracerError> {
-        let maps = &self.kernel.maps;
-        let row = |map: &dyn MapCore, key: &[u8], at: usize| {
-            let value = map.lookup(key, MapFlags::ANY).ok().flatten().unwrap_or_default();
-            value.get(at..at + 4).is_some_and(|number| *number == id.get().to_ne_bytes())
-        };
-        let is_known = match &scope {
-            Scope::PidNamespace(namespace) => {
-                row(&maps.pid_ns_scopes, &namespace.number().to_ne_bytes(), offset_of!(types::ns_scope, scope))
-            }
-            Scope::Cgroup(cgroup) => row(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes(), 0),
-            Scope::Node => self.kernel.index().get(Field::ALL) == id.get(),
-            Scope::Tree(_) | Scope::Pinned => true,
-            Scope::Children => {
-                self.introduce_ourselves()?;
-                self.kernel.index().set(Field::OWN, id.get());
-                true
-            }
-        };
-        if !is_known {
-            let folder = self.settings.pin.clone().unwrap_or_default();
-            let why = "what is pinned there traces something else: name the same scopes in the same order, or remove it \
-                       with `exectrace unpin` (what waits there unread is lost)";
-            return Err(TracerError::Pin { folder, why: why.to_owned() });
-        }
-        self.scopes.insert(id, scope);
+        self.remember(id, identity);
         Ok(id)
     }
 
@@ -342,7 +265,7 @@ impl Tracer {
 
     /// The programs know a process by its number in the initial namespace, which it cannot see from within another. So it
     /// takes a name that nobody else can know; the program at `task_rename` looks for it and notes whose it is.
-    fn introduce_ourselves(&self) -> Result<(), TracerError> {
+    pub(crate) fn introduce_ourselves(&self) -> Result<(), TracerError> {
         let failed =
             |source: std::io::Error| TracerError::System { what: "introducing itself to the kernel program", source };
         let mut random = [0; 8];
@@ -354,18 +277,20 @@ impl Tracer {
         let index = self.kernel.index();
         index.set(Field::OWN_TGID, 0);
         index.set_own_name(&name);
-        index.set(Field::OWN_WANTED, 1);
         let before = rustix::thread::name().map_err(|error| failed(error.into()))?;
-        let introduced = std::ffi::CStr::from_bytes_until_nul(&name)
-            .map_err(std::io::Error::other)
-            .and_then(|name| Ok(rustix::thread::set_name(name)?));
-        let restored = rustix::thread::set_name(&before);
-        index.set(Field::OWN_WANTED, 0);
-        introduced.and(restored.map_err(Into::into)).map_err(failed)?;
-        match index.get(Field::OWN_TGID) {
-            0 => Err(failed(std::io::Error::other("the program does not run"))),
-            _ => Ok(()),
+        let name = CStr::from_bytes_until_nul(&name).map_err(|error| failed(std::io::Error::other(error)))?;
+        // From kernel 7.0 on, the program may be skipped once or twice.
+        for _ in 0..INTRODUCTIONS {
+            index.set(Field::OWN_WANTED, 1);
+            let introduced = rustix::thread::set_name(name);
+            let restored = rustix::thread::set_name(&before);
+            index.set(Field::OWN_WANTED, 0);
+            introduced.and(restored).map_err(|error| failed(error.into()))?;
+            if index.get(Field::OWN_TGID) != 0 {
+                return Ok(());
+            }
         }
+        Err(failed(std::io::Error::other("the program does not run")))
     }
 
     /// Claims the members of a tree until no more of them turn up: what a member forks from now on follows by itself,
@@ -403,6 +328,7 @@ impl Tracer {
     /// Stops tracing a scope. What was sent before still comes.
     pub fn remove_scope(&mut self, id: ScopeId) {
         let Some(scope) = self.scopes.remove(&id) else { return };
+        self.kernel.set_identity(id, NOBODY);
         // A scope that names the same namespace or cgroup takes the row over, the last one first.
         let heir = self.scopes.iter().rev().find(|(_, other)| other.is_same_as(&scope)).map(|(id, _)| *id);
         let maps = &self.kernel.maps;
@@ -412,12 +338,14 @@ impl Tracer {
         };
         let released = match &scope {
             Scope::PidNamespace(namespace) => match heir {
-                Some(heir) => return drop(self.add_pid_namespace(namespace.number(), heir)),
+                Some(heir) => {
+                    return self.add_pid_namespace(namespace.number(), heir).map_or((), |()| self.write_index());
+                }
                 None => maps.pid_ns_scopes.delete(&namespace.number().to_ne_bytes()),
             },
             Scope::Cgroup(cgroup) => release(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes()),
             Scope::Tree(_) => self.disband_tree(id),
-            Scope::Node | Scope::Children | Scope::Pinned => Ok(()),
+            Scope::Node | Scope::Children | Scope::Pinned(_) => Ok(()),
         };
         // What can fail here is a row that is not there, which is what is wanted.
         drop(released);
@@ -466,7 +394,7 @@ impl Tracer {
         let own = self.scopes.iter().find(|(_, scope)| matches!(scope, Scope::Children)).map_or(0, |(id, _)| id.get());
         let index = self.kernel.index();
         // What a scope is that was taken over without a name shows in the index alone: nothing there may go down.
-        let is_known = !self.scopes.values().any(|scope| matches!(scope, Scope::Pinned));
+        let is_known = !self.scopes.values().any(|scope| matches!(scope, Scope::Pinned(_)));
         let set = |field, value| index.set(field, if is_known { value } else { value.max(index.get(field)) });
         index.set(Field::CLAIMS, claims);
         set(Field::TREES, trees);
@@ -494,18 +422,17 @@ impl Tracer {
     pub fn drain(&mut self, mut on_item: impl FnMut(Item)) -> Result<(), TracerError> {
         self.take_over_counts(&mut on_item)?;
         self.consume(&mut on_item);
-        self.round += 2;
+        // Arguments that are still on their way come to whoever reads next, if anybody can.
+        if self.pinned.is_none() {
+            self.round += 2;
+        }
         self.count(&mut on_item)
     }
 
     /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring. Programs that
-    /// are pinned stay.
+    /// are pinned stay, unless [`Tracer::unpin_programs`] was called.
     pub fn detach(&mut self) {
-        for (_, link) in &mut self.kernel.links {
-            if self.pinned.is_some() {
-                link.disconnect();
-            }
-        }
+        // What is pinned is kept by its pins.
         self.kernel.links.clear();
         wait_for_running_programs();
     }
@@ -616,7 +543,11 @@ impl Tracer {
     }
 
     fn hand_out(&mut self, boot_time: SystemTime, on_item: &mut impl FnMut(Item)) {
+        let nobodys = self.pinned.as_ref().and_then(|pinned| pinned.nobodys);
         while let Some(arrived) = self.inbox.arrivals.pop_front() {
+            if nobodys.is_some_and(|nobodys| arrived.scope() == Some(nobodys)) {
+                continue;
+            }
             on_item(match arrived {
                 Arrival::Exec(exec, position) => Item::Exec(Box::new(self.enricher.event(*exec, boot_time, position))),
                 Arrival::Failed(exec, position) => {
@@ -661,45 +592,6 @@ impl Tracer {
         }
         if recursion_misses(&self.kernel.programs.fork)? > 0 {
             self.kernel.index().set(Field::FORKS_MISSED, 1);
-        }
-        Ok(())
-    }
-
-    /// What the kernel has counted as lost and the tracer before this one has not told is told now, in one: where it is
-    /// missing, nobody knows any more. From here on the counters go on from where they stand.
-    fn take_over_counts(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
-        let Some(left) = self.pinned.as_mut().and_then(|pinned| pinned.resumed.take()) else { return Ok(()) };
-        let skipped = self.skipped()?;
-        let mut counted = [[0; LossReason::COUNT]; What::COUNT];
-        let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
-        for scope in &scopes {
-            for (hook, stats) in self.kernel.stats(*scope)? {
-                let what = What::of_hook(hook);
-                let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
-                self.inbox.ledger.resume((*scope, hook, cpu), stats.lost_ring_full);
-                let told = self.told.entry((*scope, what)).or_default();
-                told.missed += stats.missed;
-                told.busy += stats.lost_busy;
-                counted[what.index()][LossReason::RingFull.index()] += stats.lost_ring_full;
-                counted[what.index()][LossReason::ProgramSkipped.index()] += stats.missed;
-                counted[what.index()][LossReason::ProgramBusy.index()] += stats.lost_busy;
-            }
-        }
-        for told in self.told.values_mut() {
-            told.missed = told.missed.min(skipped);
-        }
-        let only = if let [only] = scopes[..] { Some(only) } else { None };
-        for what in What::ALL {
-            for reason in LossReason::ALL {
-                let mut counted = counted[what.index()][reason.index()];
-                if reason == LossReason::ProgramSkipped {
-                    counted = counted.min(skipped);
-                }
-                let count = counted.saturating_sub(left.told(what, reason));
-                if count > 0 {
-                    on_item(Item::Lost(Loss { what, scope: only, reason, count }));
-                }
-            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use exectrace::{PidNamespace, Scope, ScopeError, Tracer};
+use exectrace::{Known, PidNamespace, Scope, ScopeError, Tracer};
 
 use super::{exit_code, proc};
 use crate::capabilities;
@@ -48,7 +48,7 @@ fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
 /// Adds the workspace's scope; false if somebody said stop before it was known.
 fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) -> anyhow::Result<bool> {
     if tracer.known_scopes() > 0 && !args.use_local_pidns {
-        tracer.add_scope(Scope::Pinned)?;
+        tracer.add_scope(Scope::Pinned(Known::Any))?;
         tracing::info!("tracing the PID namespace that a pinned tracer knows");
         return Ok(true);
     }

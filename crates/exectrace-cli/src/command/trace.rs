@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use exectrace::{Cgroup, PidNamespace, Scope, Tree};
+use exectrace::{Cgroup, Known, PidNamespace, Scope, ScopeError, Tree};
 
 use super::{exit_code, proc};
 use crate::cli::{TargetArgs, TraceArgs};
@@ -21,7 +21,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     let log = Log::open(&args.logging)?;
     let mut tracer = pipeline::service(&args.logging, &args.service)?;
-    for scope in scopes(&args.target)? {
+    for scope in scopes(&args.target, tracer.known_scopes())? {
         tracer.add_scope(scope).context("adding the scope")?;
     }
     let since = SystemTime::now();
@@ -40,21 +40,21 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     pipeline.stop(tracer, "signal", Account::Always)
 }
 
-fn scopes(target: &TargetArgs) -> anyhow::Result<Vec<Scope>> {
+/// The scopes in the order of their kinds. Where another tracer has left some (`known`), they need not be there any more.
+fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
     let mut scopes = Vec::new();
-    for number in &target.pid_ns {
-        let namespace = PidNamespace::by_number(proc(), *number)?;
-        if !namespace.is_held() {
-            tracing::warn!(
-                pid_ns = number,
-                "this PID namespace is out of sight and cannot be held: what has its number when its first process execs \
-                 is what will be traced"
-            );
+    let or_pinned = |found: Result<Scope, ScopeError>, pinned: Known| match found {
+        Err(why) if known > 0 => {
+            tracing::warn!("what was traced so far is not there any more: {why}");
+            Ok(Scope::Pinned(pinned))
         }
-        scopes.push(Scope::PidNamespace(namespace));
+        found => found,
+    };
+    for number in &target.pid_ns {
+        scopes.push(or_pinned(pid_namespace(*number), Known::PidNamespace(*number))?);
     }
     for pid in &target.pid {
-        scopes.push(Scope::Tree(Tree::of_process(proc(), *pid)?));
+        scopes.push(or_pinned(Tree::of_process(proc(), *pid).map(Scope::Tree), Known::Tree(*pid))?);
     }
     for path in &target.cgroup {
         scopes.push(Scope::Cgroup(Cgroup::open(path)?));
@@ -63,4 +63,16 @@ fn scopes(target: &TargetArgs) -> anyhow::Result<Vec<Scope>> {
         scopes.push(Scope::Node);
     }
     Ok(scopes)
+}
+
+fn pid_namespace(number: u32) -> Result<Scope, ScopeError> {
+    let namespace = PidNamespace::by_number(proc(), number)?;
+    if !namespace.is_held() {
+        tracing::warn!(
+            pid_ns = number,
+            "this PID namespace is out of sight and cannot be held: what has its number when its first process execs is \
+             what will be traced"
+        );
+    }
+    Ok(Scope::PidNamespace(namespace))
 }

@@ -25,6 +25,8 @@ pub(crate) enum Entry {
     Ledger(Box<Snapshot>),
     Watchdog(Watchdog),
     Stop(Stop),
+    /// No line: all up to this position in the ring is in the log once what came before is.
+    Reached(u64),
 }
 
 impl Entry {
@@ -45,6 +47,7 @@ impl Entry {
             Entry::Failed(failed) => Some(failed.attempt.origin.position),
             Entry::Ended(ended) => Some(ended.origin.position),
             Entry::Ledger(snapshot) => Some(snapshot.position),
+            Entry::Reached(position) => Some(*position),
             _ => None,
         }
     }
@@ -106,6 +109,8 @@ pub(crate) struct Watchdog {
     pub(crate) seen: bool,
     /// How many of its own execs were not seen, one after the other.
     pub(crate) missed: u64,
+    /// When one was last seen, or when it began: all since then is uncertain.
+    pub(crate) last_seen: Option<SystemTime>,
 }
 
 /// The last line of a run.

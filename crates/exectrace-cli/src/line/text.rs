@@ -33,7 +33,7 @@ impl TextEncoder {
             Entry::Lost(lost) => self.lost(lost, now),
             Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
             // For who reads the log as it comes, these say nothing.
-            Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Stop(_) => return,
+            Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Reached(_) | Entry::Stop(_) => return,
         };
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');

@@ -1,8 +1,8 @@
 //! The account of one run: its numbers without a hole, and its ledgers against its lines.
 
 use super::finding::{Finding, Kind};
-use super::line::{Ledger, Reasons, Resumed, Start, Sums, Time};
-use super::record::{Detail, LineKind, Record, SEEN, TRUNCATED};
+use super::line::{Ledger, Reasons, Resumed, Start, Sums, Time, parse_time};
+use super::record::{Detail, LineKind, Record, TRUNCATED};
 use crate::seal::Run;
 
 /// What a run came to.
@@ -222,15 +222,17 @@ impl<'a> Judge<'a> {
     }
 
     fn watchdog(&mut self, record: &Record) {
-        if record.has(SEEN) {
+        let Some(Detail::Watchdog(watchdog)) = self.detail(record) else { return };
+        if watchdog.seen {
             if let Some(finding) = self.blind.take().and_then(|at| self.findings.get_mut(at)) {
                 finding.to = Some(record.time);
                 finding.lines = finding.lines.map(|(first, _)| (first, record.line));
             }
         } else if self.blind.is_none() {
             self.blind = Some(self.findings.len());
-            let why = "the kernel program did not see an exec of exectrace's own: nothing is certain from here on";
-            let finding = Finding::new(Kind::Blind, why).times(Some(record.time), None).run(self.run);
+            let why = "the kernel program did not see an exec of exectrace's own: nothing is certain since it last did";
+            let since = watchdog.last_seen.as_deref().and_then(parse_time).unwrap_or(record.time);
+            let finding = Finding::new(Kind::Blind, why).times(Some(since), None).run(self.run);
             self.findings.push(finding.lines(record.line, record.line).at(record.place));
         }
     }

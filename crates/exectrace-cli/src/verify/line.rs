@@ -50,9 +50,7 @@ pub(super) enum Message<'a> {
     Exit,
     Lost(Lost),
     Ledger(Box<Ledger>),
-    Watchdog {
-        seen: bool,
-    },
+    Watchdog(Watchdog),
     Start(Box<Start>),
     Stop(Stop),
     /// Of a later version.
@@ -133,9 +131,11 @@ pub(super) struct Stop {
     pub(super) pinned: bool,
 }
 
-#[derive(Deserialize)]
-struct Watchdog {
-    seen: bool,
+#[derive(Debug, Deserialize)]
+pub(super) struct Watchdog {
+    pub(super) seen: bool,
+    /// Up to when it is certain that the program saw.
+    pub(super) last_seen: Option<String>,
 }
 
 /// The outer keys; all of them, so that other programs' JSON is not taken for ours.
@@ -224,7 +224,7 @@ fn parse_other(line: &[u8]) -> Option<Content<'_>> {
         "exec" => return None,
         "lost" => body(fields, "lost").map_or(Message::Broken, Message::Lost),
         "ledger" => body(fields, "ledger").map_or(Message::Broken, |ledger| Message::Ledger(Box::new(ledger))),
-        "watchdog" => body(fields, "watchdog").map_or(Message::Broken, |Watchdog { seen }| Message::Watchdog { seen }),
+        "watchdog" => body(fields, "watchdog").map_or(Message::Broken, Message::Watchdog),
         "start" => body(fields, "start").map_or(Message::Broken, |start| Message::Start(Box::new(start))),
         "stop" => body(fields, "stop").map_or(Message::Broken, Message::Stop),
         _ => Message::Unknown,

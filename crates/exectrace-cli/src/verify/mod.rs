@@ -221,16 +221,13 @@ impl Verifier {
                 *flags |= if truncated { record::TRUNCATED } else { 0 };
                 return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
             }
-            Message::Watchdog { seen } => {
-                *flags |= if seen { record::SEEN } else { 0 };
-                return (LineKind::Watchdog, 0);
-            }
             Message::Running => return (LineKind::Running, 0),
             Message::ExecFailed => return (LineKind::ExecFailed, 0),
             Message::Exit => return (LineKind::Exit, 0),
             Message::Unknown => return (LineKind::Unknown, 0),
             Message::Broken => return (LineKind::Broken, 0),
             Message::Lost(lost) => (LineKind::Lost, Detail::Lost(lost)),
+            Message::Watchdog(watchdog) => (LineKind::Watchdog, Detail::Watchdog(watchdog)),
             Message::Ledger(ledger) => (LineKind::Ledger, Detail::Ledger(ledger)),
             Message::Start(start) => (LineKind::Start, Detail::Start(start)),
             Message::Stop(stop) => (LineKind::Stop, Detail::Stop(stop)),

@@ -4,7 +4,7 @@
 //! chain can only be followed when the line before it is known.
 
 use super::finding::Place;
-use super::line::{Ledger, Lost, Start, Stop, Time};
+use super::line::{Ledger, Lost, Start, Stop, Time, Watchdog};
 use crate::seal::Tag;
 
 /// One line of a run.
@@ -15,7 +15,7 @@ pub(super) struct Record {
     /// A hash of the whole line, to tell doubled lines from forged ones. 64 bits under a random key: two different lines
     /// of one number pass for the same once in 2^64.
     pub(super) content: u64,
-    /// An exec: a hash of its id, 0 if it has none. Start, lost, ledger, stop: index of its [`Detail`].
+    /// An exec: a hash of its id, 0 if it has none. Start, lost, ledger, watchdog, stop: index of its [`Detail`].
     pub(super) detail: u64,
     /// Index of the run.
     pub(super) run: u32,
@@ -44,8 +44,6 @@ pub(super) const LINK_BROKEN: u8 = 16;
 pub(super) const OUT_OF_ORDER: u8 = 32;
 /// An exec whose arguments are cut.
 pub(super) const TRUNCATED: u8 = 64;
-/// The watchdog saw its exec.
-pub(super) const SEEN: u8 = 128;
 
 impl Record {
     pub(super) fn has(&self, flag: u8) -> bool {
@@ -81,5 +79,6 @@ pub(super) enum Detail {
     Start(Box<Start>),
     Lost(Lost),
     Ledger(Box<Ledger>),
+    Watchdog(Watchdog),
     Stop(Stop),
 }

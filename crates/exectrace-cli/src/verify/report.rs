@@ -108,7 +108,7 @@ impl Report {
             }
         }
         for (chained, what) in [
-            (Chained::No, "have no chain: a change that keeps all numbers right cannot be seen"),
+            (Chained::No, "without a chain: a change that keeps all numbers right cannot be seen"),
             (Chained::Linked, "are chained without a key: who can write the whole log can make it anew"),
         ] {
             let count = self.runs.iter().filter(|summary| summary.chained == chained).count();

@@ -2,7 +2,8 @@
 //!
 //! A *stream* is what runs of exectrace watch one after the other: the same scopes, with the same labels, in the same boot
 //! of the machine. Time between two runs of one stream is a gap; two runs of different workspaces have nothing to do with
-//! each other, whenever they ran, and may both see one exec. A run without its start is a stream of its own.
+//! each other, whenever they ran, and may both see one exec. A run that goes on from another is of the
+//! other's. A run without its start is a stream of its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -47,7 +48,22 @@ pub(super) fn starts<'a>(records: &[Record], details: &'a [Detail], runs: &[RunL
         let (run, time, place) = (run.run, record.time, record.place);
         starts.entry(record.run).or_insert(Started { start, stream, run, time, place });
     }
+    inherit(&mut starts);
     starts
+}
+
+/// A run that goes on from another one is of its stream, whatever it calls its scopes.
+fn inherit(starts: &mut BTreeMap<u32, Started<'_>>) {
+    let indices: HashMap<Run, u32> = starts.iter().map(|(index, started)| (started.run, *index)).collect();
+    let mut in_order: Vec<(Time, u32)> = starts.iter().map(|(index, started)| (started.time, *index)).collect();
+    in_order.sort_unstable();
+    for (_, index) in in_order {
+        let before = starts[&index].start.resumed.as_ref().and_then(|resumed| Run::parse(resumed.run.as_bytes()));
+        let stream = before.and_then(|before| Some(starts.get(indices.get(&before)?)?.stream));
+        if let (Some(stream), Some(started)) = (stream, starts.get_mut(&index)) {
+            started.stream = stream;
+        }
+    }
 }
 
 /// Which run goes on from which, by the index of the one that was resumed.

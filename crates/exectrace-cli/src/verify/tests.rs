@@ -331,6 +331,23 @@ fn a_run_whose_forerunner_is_not_there_says_what_is_missing() {
     assert_eq!((finding.lines, finding.execs), (Some((3, 4)), Some(1)), "{}", report.text(None));
 }
 
+/// It was killed after it had written something and before it could state so.
+#[test]
+fn a_run_that_the_next_one_tells_again_from_its_beginning_counts_for_nothing() {
+    let ops = vec![Op::Exec(Exec::Whole), Op::Exec(Exec::Whole), Op::Ledger, Op::Exec(Exec::Whole)];
+    let log = log_of("none", &[RunOps { ops: ops.clone(), resumes: None }, RunOps { ops, resumes: Some(1) }]);
+    let made = verify_log(&log);
+    let start = log.lines.iter().position(|line| line.contains("\"resumed\":{")).expect("a run that goes on");
+    for count in 1..=3 {
+        let killed = log.lines[start..start + count].iter().map(|line| line.replace("5eed0001-", "5eedffff-"));
+        let mut more = log.clone();
+        more.lines.splice(start..start, killed.collect::<Vec<_>>());
+        let report = verify_log(&more);
+        assert_eq!(report.verdict, Verdict::Whole, "{}", report.text(None));
+        assert_eq!(report.json(None)["totals"], made.json(None)["totals"]);
+    }
+}
+
 #[test]
 fn a_number_far_ahead_does_not_keep_the_reader_busy() {
     let mut log = sample("hmac-sha256");

@@ -3,7 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdout, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use crate::fixtures::fixture;
+use crate::ledger::assert_books_agree;
 use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{EXECTRACE, Ended, Program, exectrace};
 use crate::trace::A_SECOND;
@@ -116,6 +120,51 @@ fn root_a_stop_does_not_wait_for_a_stalled_output() {
     let (whole, _) = written.rsplit_once('\n').expect("whole lines");
     let lines = Line::parse_all(&format!("{whole}\n"));
     assert!(lines.iter().all(|line| ["start", "running", "exec"].contains(&line.msg())), "nothing is told to be lost");
+}
+
+/// Takes 640 KiB in a second, as a log shipper may. It sleeps to be slow, not to wait for anything.
+fn read_slowly(mut stdout: ChildStdout) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let (mut taken, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
+        while let Ok(count) = stdout.read(&mut chunk)
+            && count > 0
+        {
+            taken.extend_from_slice(&chunk[..count]);
+            thread::sleep(Duration::from_millis(100));
+        }
+        String::from_utf8(taken).expect("ASCII")
+    })
+}
+
+/// The log of a storm, and how long a stop took, with an output that nobody read until then and that is slow then.
+#[track_caller]
+fn slowly_read(execs: u64) -> (Vec<Line>, Duration) {
+    let (stdout, program, mut workspace) = unread(&["--queue-size", "128MiB", "--ring-size", "16MiB"]);
+    let (storm, target) = (fixture("storm"), fixture("target"));
+    workspace.tell(&format!("{storm} {target} 2 {} 0 >/dev/null", execs - 1));
+    let reader = read_slowly(stdout);
+    let (took, stopped) = program.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let log = reader.join().expect("a reader that ends");
+    (Line::parse_all(&log), took)
+}
+
+#[test]
+fn root_a_stop_gives_an_output_the_time_that_it_needs() {
+    let (log, took) = slowly_read(4_000);
+    assert!(took > A_SECOND, "the output was not slow: {took:?}");
+    assert_eq!((cmdlines(&log).len(), with_msg(&log, "lost").len()), (4_000, 0));
+    assert_books_agree(&log);
+}
+
+#[test]
+fn root_a_stop_does_not_wait_for_ever_for_an_output_that_is_slow_and_says_what_is_missing() {
+    let (log, took) = slowly_read(20_000);
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(13), "{took:?}");
+    let lost = with_msg(&log, "lost");
+    assert!(lost.iter().any(|line| line.lost_reason() == Some("stop_deadline")), "{lost:?}");
+    assert_eq!(log.iter().map(Line::execs).sum::<u64>(), 20_000);
+    assert_books_agree(&log);
 }
 
 #[test]

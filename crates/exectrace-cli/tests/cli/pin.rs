@@ -1,6 +1,7 @@
 //! `--pin`: what the kernel's half saw while nobody read it is in the log of who takes over; `unpin` lets it go.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -103,7 +104,7 @@ fn root_a_stop_leaves_the_pin_and_says_so() {
     let mut pinned = Pinned::started(&[]);
     pinned.run("one");
     pinned.stop();
-    assert!(Path::new(&pinned.bpf.pin()).join("journal").exists());
+    assert!(Path::new(&pinned.bpf.pin()).join("map_journal").exists());
     let lines = pinned.lines();
     assert_eq!(lines.last().expect("a line").field("stop")["pinned"], true);
     // What happens from now on is in the kernel, and in no log that `verify` was shown.
@@ -146,15 +147,14 @@ fn root_who_starts_after_a_stop_takes_over_and_nothing_is_missing() {
 
 #[test]
 fn root_who_starts_after_a_kill_takes_over_and_nothing_is_missing() {
-    let mut pinned = Pinned::started(&["--ledger-interval", "1s"]);
+    let mut pinned = Pinned::started(&[]);
     pinned.run("one");
-    // A ledger after it: the line is written for good.
     let log = pinned.log();
     pinned.workspace.wait_for_lines(&log, "/bin/true", 1);
     pinned.kill();
     let first = pinned.lines();
     pinned.run("between");
-    pinned.start(&["--ledger-interval", "1s"]);
+    pinned.start(&[]);
     pinned.run("two");
     pinned.stop();
     let lines = pinned.lines();
@@ -167,6 +167,30 @@ fn root_who_starts_after_a_kill_takes_over_and_nothing_is_missing() {
     let verdict = pinned.verify();
     assert_eq!((&verdict.report["totals"]["execs"], verdict.kinds().len()), (&3.into(), 1), "{:#}", verdict.report);
     assert_eq!(verdict.report["findings"][0]["run"].as_str(), second[0].run(), "of the pin that the second left");
+}
+
+/// Whoever gets its number next is not exectrace, and what that one starts is the workspace's.
+#[test]
+fn root_who_gets_the_number_of_an_exectrace_that_was_killed_is_not_taken_for_it() {
+    const ATTEMPTS: usize = 20;
+    let mut pinned = Pinned::started(&[]);
+    let own = pinned.program.as_ref().expect("a trace").pid();
+    pinned.kill();
+    for _ in 0..ATTEMPTS {
+        // The number before the one that the next fork of the node gets.
+        if let Err(error) = fs::write("/proc/sys/kernel/ns_last_pid", (own - 1).to_string()) {
+            return println!("skipped: the next process's number cannot be chosen: {error}");
+        }
+        pinned.workspace.tell("sh -c '/bin/true child; :'");
+    }
+    pinned.start(&[]);
+    pinned.stop();
+    let lines = pinned.lines();
+    if !with_msg(&lines, "exec").iter().any(|line| line.event("pid") == own && line.cmdline().starts_with("sh")) {
+        println!("skipped: somebody else got the number each time");
+    }
+    let children = cmdlines(&lines).into_iter().filter(|line| *line == "/bin/true child").count();
+    assert_eq!(children, ATTEMPTS);
 }
 
 #[track_caller]
@@ -304,6 +328,13 @@ fn root_a_folder_that_cannot_hold_a_pin_is_told_with_advice() {
     let plain = tempfile::tempdir().expect("a temporary folder");
     let pin = plain.path().join("pin").display().to_string();
     refused(exectrace(["trace", "--all", "--pin", &pin]), &[&pin, "mount -t bpf"]);
+    // Whoever can write there could put something else in the place of what is pinned.
+    let bpf = BpfFs::new();
+    let pin = bpf.pin();
+    fs::create_dir(&pin).expect("a folder");
+    fs::set_permissions(&pin, fs::Permissions::from_mode(0o777)).expect("a folder of ours");
+    refused(exectrace(["trace", "--all", "--pin", &pin]), &[&pin, "chmod go-w"]);
+    fs::remove_dir(&pin).expect("an empty folder");
 }
 
 #[test]

@@ -26,7 +26,7 @@ struct Index {
 impl Index {
     #[track_caller]
     fn pinned_in(folder: &str) -> Index {
-        let map = MapHandle::from_pinned_path(Path::new(folder).join("bss")).expect("a pinned map");
+        let map = MapHandle::from_pinned_path(Path::new(folder).join("map_bss")).expect("a pinned map");
         let content = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("a map").expect("its one value");
         assert!(content.iter().any(|byte| *byte != 0));
         Index { map, content }
@@ -223,4 +223,29 @@ fn root_a_command_is_run_without_a_watchdog() {
     workspace.tell(&command);
     let (_, stopped) = outer.stop();
     assert_eq!(cmdlines(&stopped.log()), [&command, "/bin/true"]);
+}
+
+/// As the first process of its container it gets the orphans of those who enter the container. What these execute is not
+/// its own.
+#[test]
+fn root_an_orphan_that_exectrace_inherits_is_logged() {
+    let Some(cgroup) = CgroupFolder::new() else { return };
+    let path = cgroup.path().to_str().expect("a path in UTF-8");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", EXECTRACE, "trace", "--cgroup", path]);
+    let mut program = Program::start(command.args(["--watchdog", "1s"]));
+    program.wait_for_message("tracing");
+    let mut workspace = Workspace::beside_the_child_of(program.pid(), &cgroup);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fifo = folder.path().join("go").display().to_string();
+    workspace.tell(&format!("mkfifo {fifo}"));
+    // Its parent is gone when it goes on.
+    workspace.tell(&format!("sh -c '(read go <{fifo}; exec /bin/true orphan) &'; echo go >{fifo}"));
+    let orphan = program.wait_for_exec("/bin/true orphan");
+    assert_eq!(*orphan.event("ppid"), first_child_of(program.pid()));
+}
+
+fn first_child_of(pid: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process of ours");
+    children.split(' ').next().and_then(|child| child.parse().ok()).expect("a child")
 }

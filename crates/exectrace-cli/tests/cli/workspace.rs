@@ -32,6 +32,13 @@ impl Workspace {
         Workspace::start(&mut Command::new("sh"))
     }
 
+    /// A shell in a PID namespace of which the first process is a child of `pid`, and in a cgroup.
+    pub(crate) fn beside_the_child_of(pid: u32, cgroup: &CgroupFolder) -> Workspace {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$1/cgroup.procs\"; exec nsenter --pid=\"$2\" sh", "sh"]);
+        Workspace::start(command.arg(cgroup.path()).arg(format!("/proc/{pid}/ns/pid_for_children")))
+    }
+
     fn start(command: &mut Command) -> Workspace {
         let mut workspace = Workspace { shell: Program::start(command.stdin(Stdio::piped())), told: 0 };
         workspace.tell(":");

@@ -110,6 +110,18 @@ fn root_an_exec_by_a_thread_that_is_not_the_leader_has_an_end() {
     }
 }
 
+/// The last threads of a process can go down on several CPUs at one moment.
+#[test]
+fn root_a_process_with_many_threads_ends_once() {
+    let mut workspace = workspace();
+    for _ in 0..100 {
+        workspace.namespace.run(command("many_threads").arg("8"));
+    }
+    let (execs, ends) = parted(drain(&mut workspace.tracer));
+    let ids: Vec<_> = ends.iter().map(|ended| ended.id).collect();
+    assert_eq!(ids, execs.iter().map(|exec| exec.id).collect::<Vec<_>>());
+}
+
 #[test]
 fn root_each_of_20_000_execs_ends_once_or_is_counted() {
     let mut workspace = workspace();

@@ -198,11 +198,13 @@ impl From<&Lost> for LostBody {
 pub(super) struct WatchdogBody {
     seen: bool,
     missed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
 }
 
 impl From<&Watchdog> for WatchdogBody {
     fn from(watchdog: &Watchdog) -> WatchdogBody {
-        WatchdogBody { seen: watchdog.seen, missed: watchdog.missed }
+        WatchdogBody { seen: watchdog.seen, missed: watchdog.missed, last_seen: watchdog.last_seen.map(timestamp) }
     }
 }
 

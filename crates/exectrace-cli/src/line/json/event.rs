@@ -238,6 +238,7 @@ impl Serialize for RunningFields<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("snapshot", &true)?;
         map.serialize_entry("argv", &Sequence(|| running.argv.iter()))?;
+        map.serialize_entry("truncated", &(running.argv.kept_bytes() < running.argv.total_bytes))?;
         map.serialize_entry("pid", &running.pid)?;
         map.serialize_entry("ppid", &running.ppid)?;
         map.serialize_entry("uid", &running.uid)?;

@@ -126,6 +126,7 @@ impl JsonEncoder {
                 let level = if watchdog.seen { "INFO" } else { "ERROR" };
                 self.line(now, level, WATCHDOG, None, &WatchdogBody::from(watchdog), out);
             }
+            Entry::Reached(_) => {}
             Entry::Stop(stop) => self.line(now, "INFO", STOP, None, &StopBody::from(stop), out),
         }
     }

@@ -143,8 +143,11 @@ fn log_goldens() -> BTreeMap<String, String> {
         ("start-fresh", start(samples::start())),
         ("start-unwatched", start(samples::start_after_a_gap())),
         ("start-resumed", start(samples::start_resumed())),
-        ("watchdog-unseen", Entry::Watchdog(Watchdog { seen: false, missed: 1 })),
-        ("watchdog-seen-again", Entry::Watchdog(Watchdog { seen: true, missed: 12 })),
+        (
+            "watchdog-unseen",
+            Entry::Watchdog(Watchdog { seen: false, missed: 1, last_seen: Some(samples::uname().time) }),
+        ),
+        ("watchdog-seen-again", Entry::Watchdog(Watchdog { seen: true, missed: 12, last_seen: None })),
         ("stop", Entry::Stop(Stop { why: "command_ended", pinned: false })),
         ("stop-pinned", Entry::Stop(Stop { why: "signal", pinned: true })),
     ] {

@@ -1,0 +1,238 @@
+//! A tracer whose kernel's half outlives it, and one that takes over from another.
+//!
+//! What was handed out stays in the ring until it is committed. So who takes over begins at the last commit, tells what
+//! the kernel lost meanwhile, and names the same scopes again, which were traced all the time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use crate::builder::TracerBuilder;
+use crate::inbox::Inbox;
+use crate::journal::Progress;
+use crate::kernel::{Field, Kernel};
+use crate::load::{self, LoadLog};
+use crate::loss::{Loss, LossReason, What};
+use crate::pin::PinFolder;
+use crate::record;
+use crate::scope::{Identity, Known, Scope, ScopeId};
+use crate::tracer::{Item, Tracer, TracerError};
+
+/// What a tracer has whose kernel's half outlives it.
+pub(crate) struct Pinned {
+    folder: PinFolder,
+    /// Bytes in the ring that were read and not let go of, in order: where each record ends, and whose it is.
+    pub(crate) held: VecDeque<(u64, u32, u64)>,
+    /// What another tracer left, until it is told.
+    left: Option<Progress>,
+    /// Scopes that another tracer added, whether or not they were named again.
+    known_scopes: u32,
+    /// The children of the tracer before this one, if this one does not look at its own: nobody wants to know of them.
+    pub(crate) nobodys: Option<ScopeId>,
+}
+
+/// The kernel's half from a folder, or a new one that is pinned there.
+pub(crate) fn pinned(folder: &Path, settings: &TracerBuilder) -> Result<(Kernel, Option<Pinned>), TracerError> {
+    let folder = PinFolder::lock(folder)?;
+    let pinned =
+        |folder, left, known_scopes| Pinned { folder, held: VecDeque::new(), left, known_scopes, nobodys: None };
+    // One that never got a scope belongs to a start that failed.
+    if folder.is_whole() && folder.scopes()? > 0 {
+        let kernel = folder.restore(settings)?;
+        let known = u32::try_from(kernel.journal.scopes()).unwrap_or(u32::MAX);
+        let left = kernel.journal.progress();
+        return Ok((kernel, Some(pinned(folder, Some(left), known))));
+    }
+    let mut kernel = load::load(settings, &LoadLog::capture())?;
+    folder.store(&mut kernel, settings)?;
+    Ok((kernel, Some(pinned(folder, None, 0))))
+}
+
+/// Of a scope that there is no more.
+pub(crate) const NOBODY: Identity = Identity { kind: 0, key: 0 };
+
+impl Tracer {
+    /// What another tracer had committed before this one took over from it; `None` if this one began anew.
+    pub fn resumed(&self) -> Option<Progress> {
+        self.pinned.as_ref().filter(|pinned| pinned.known_scopes > 0).map(|_| self.kernel.journal.progress())
+    }
+
+    /// How many scopes another tracer had added before this one took over from it, its own children aside. They must be
+    /// added again, in the same order, before the first poll.
+    pub fn known_scopes(&self) -> u32 {
+        let count = self.known().filter(|(_, identity)| identity.kind != Identity::CHILDREN.kind).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Scopes of the tracer before this one.
+    fn known(&self) -> impl Iterator<Item = (ScopeId, Identity)> {
+        let known = self.pinned.as_ref().map_or(0, |pinned| pinned.known_scopes);
+        (1..=known)
+            .filter_map(ScopeId::new)
+            .map(|id| (id, self.kernel.identity(id)))
+            .filter(|(_, what)| *what != NOBODY)
+    }
+
+    /// The scope that this one must be: of the tracer's own children there is one, the others come in order.
+    pub(crate) fn known_scope_for(&self, scope: &Scope) -> Option<ScopeId> {
+        let is_children = |identity: Identity| identity.kind == Identity::CHILDREN.kind;
+        let wanted = matches!(scope, Scope::Children);
+        let mut known = self.known().filter(|(id, _)| !self.scopes.contains_key(id));
+        known.find(|(_, identity)| is_children(*identity) == wanted).map(|(id, _)| id)
+    }
+
+    /// Names a scope that another tracer added: the kernel's half has had it all the time.
+    pub(crate) fn adopt(&mut self, id: ScopeId, scope: Scope) -> Result<ScopeId, TracerError> {
+        let pinned = self.kernel.identity(id);
+        let is_same = match &scope {
+            Scope::Pinned(known) => known.is(pinned),
+            named => named.identity() == pinned,
+        };
+        if !is_same {
+            return Err(self.refuse("what is pinned there traces something else"));
+        }
+        if matches!(scope, Scope::Children) {
+            self.introduce_ourselves()?;
+            self.kernel.index().set(Field::OWN, id.get());
+        }
+        self.next_after(id);
+        self.scopes.insert(id, scope);
+        Ok(id)
+    }
+
+    /// There is no scope any more that could be taken over without a name.
+    pub(crate) fn nothing_pinned(&self) -> TracerError {
+        self.refuse("no other scope is pinned there")
+    }
+
+    fn refuse(&self, what: &str) -> TracerError {
+        let folder = self.settings.pin.clone().unwrap_or_default();
+        let why = format!(
+            "{what}: name the same scopes in the same order, or remove it with `exectrace unpin` (what waits there unread \
+             is lost)"
+        );
+        TracerError::Pin { folder, why }
+    }
+
+    /// Notes what a new scope is, for who takes over.
+    pub(crate) fn remember(&self, id: ScopeId, identity: Identity) {
+        self.kernel.set_identity(id, identity);
+        self.kernel.journal.set_scopes(u64::from(id.get()));
+    }
+
+    /// Passes over what the tracer before this one had committed and not yet let go of, and states anew what each scope
+    /// holds of the ring.
+    pub(crate) fn skip_committed(&mut self) {
+        let Some(known) = self.pinned.as_ref().map(|pinned| pinned.known_scopes) else { return };
+        let committed = self.kernel.journal.position();
+        while self.ring.read() < committed && self.ring.next().is_some() {}
+        let start = self.ring.read();
+        self.ring.release(start);
+        self.inbox = Inbox::in_order_from(start);
+        let mut held = BTreeMap::<u32, u64>::new();
+        while let Some((span, bytes)) = self.ring.next() {
+            *held.entry(record::scope_of(bytes)).or_default() += span.len();
+        }
+        self.ring.read_again_from(start);
+        for scope in 1..=known {
+            self.kernel.set_held(scope, held.get(&scope).copied().unwrap_or_default());
+        }
+        self.next_after(ScopeId::new(known).unwrap_or(ScopeId::FIRST));
+        if known == 0 {
+            self.next_scope = 1;
+        }
+    }
+
+    fn next_after(&mut self, id: ScopeId) {
+        self.next_scope = self.next_scope.max(id.get() + 1);
+    }
+
+    /// Before the first record: what the kernel has counted as lost and the tracer before this one has not told is told
+    /// now, in one: where it is missing, nobody knows any more. From here on the counters go on from where they stand.
+    pub(crate) fn take_over_counts(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
+        let Some(left) = self.pinned.as_mut().and_then(|pinned| pinned.left.take()) else { return Ok(()) };
+        let unnamed: Vec<(ScopeId, Identity)> = self.known().filter(|(id, _)| !self.scopes.contains_key(id)).collect();
+        if unnamed.iter().any(|(_, identity)| identity.kind != Identity::CHILDREN.kind) {
+            return Err(self.refuse("more scopes are pinned there than were named"));
+        }
+        if let (Some((nobodys, _)), Some(pinned)) = (unnamed.first(), &mut self.pinned) {
+            pinned.nobodys = Some(*nobodys);
+            self.kernel.index().set(Field::OWN, 0);
+        }
+        let skipped = self.skipped()?;
+        let mut counted = [[0; LossReason::COUNT]; What::COUNT];
+        let scopes: Vec<(ScopeId, bool)> =
+            self.scopes.iter().map(|(id, scope)| (*id, matches!(scope, Scope::Children))).collect();
+        for (scope, is_own) in &scopes {
+            for (hook, stats) in self.kernel.stats(*scope)? {
+                // Only a program that saw something has told its CPU.
+                if stats.seen > 0 {
+                    let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
+                    self.inbox.ledger.resume((*scope, hook, cpu), stats.lost_ring_full);
+                }
+                let what = What::of_hook(hook);
+                let told = self.told.entry((*scope, what)).or_default();
+                told.missed += stats.missed;
+                told.busy += stats.lost_busy;
+                if !is_own {
+                    counted[what.index()][LossReason::RingFull.index()] += stats.lost_ring_full;
+                    counted[what.index()][LossReason::ProgramBusy.index()] += stats.lost_busy;
+                }
+            }
+            for what in What::ALL {
+                let told = self.told.entry((*scope, what)).or_default();
+                told.missed = told.missed.min(skipped);
+                if !is_own {
+                    counted[what.index()][LossReason::ProgramSkipped.index()] += told.missed;
+                }
+            }
+        }
+        let mut workspaces = scopes.iter().filter(|(_, is_own)| !is_own).map(|(id, _)| *id);
+        let only = workspaces.next().filter(|_| workspaces.next().is_none());
+        for what in What::ALL {
+            for reason in LossReason::ALL {
+                let count = counted[what.index()][reason.index()].saturating_sub(left.told(what, reason));
+                if count > 0 {
+                    on_item(Item::Lost(Loss { what, scope: only, reason, count }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the pins of the programs, so that [`Tracer::detach`] detaches them. What was seen stays pinned until
+    /// [`Tracer::unpin`], so that also from now on nothing is lost by a kill.
+    pub fn unpin_programs(&mut self) -> Result<(), TracerError> {
+        self.pinned.as_ref().map_or(Ok(()), |pinned| pinned.folder.remove_links())
+    }
+
+    /// Gives up the pin, and with it what was not committed.
+    pub fn unpin(mut self) -> Result<(), TracerError> {
+        match self.pinned.take() {
+            Some(pinned) => pinned.folder.remove(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Kernel {
+    fn identity(&self, scope: ScopeId) -> Identity {
+        let (kind, key) = self.identity_words(scope);
+        Identity { kind, key }
+    }
+
+    /// States what a scope is.
+    pub(crate) fn set_identity(&self, scope: ScopeId, identity: Identity) {
+        self.set_identity_words(scope, identity.kind, identity.key);
+    }
+}
+
+impl Known {
+    /// Whether a scope can be what is known of it.
+    fn is(self, identity: Identity) -> bool {
+        match self {
+            Known::Any => identity.kind != Identity::CHILDREN.kind,
+            Known::PidNamespace(number) => identity == Identity::of_pid_namespace(number),
+            Known::Tree(root) => identity.is_tree_of(root),
+        }
+    }
+}
