@@ -262,7 +262,8 @@ impl Pipeline {
         tracer.detach();
         failed.extend(tracer.drain(|item| self.take(item)).context("reading the kernel's last records").err());
         failed.extend(give_account(&tracer, &self.scopes, account).err());
-        let stop = Entry::Stop(Stop { why, pinned: self.pinned && !self.unpin_on_stop });
+        let (pinned, position) = (self.pinned && !self.unpin_on_stop, tracer.position());
+        let stop = Entry::Stop(Stop { why, pinned, position });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
         let Pipeline { queue, done, haste, unpin_on_stop, .. } = self;
         let untold = queue.close(ledger.into_iter().chain([stop]).collect(), STALLED);

@@ -47,6 +47,7 @@ impl Entry {
             Entry::Failed(failed) => Some(failed.attempt.origin.position),
             Entry::Ended(ended) => Some(ended.origin.position),
             Entry::Ledger(snapshot) => Some(snapshot.position),
+            Entry::Stop(stop) => Some(stop.position),
             Entry::Reached(position) => Some(*position),
             _ => None,
         }
@@ -119,6 +120,8 @@ pub(crate) struct Stop {
     pub(crate) why: &'static str,
     /// The kernel's half stays and keeps what comes.
     pub(crate) pinned: bool,
+    /// Where it ends in the ring.
+    pub(crate) position: u64,
 }
 
 /// Where in its run a line stands.

@@ -31,7 +31,11 @@ fn printed(words: &[&str]) -> String {
 fn every_subcommand_s_help_has_its_flags() {
     let cases: [(&str, &[&str], bool); 8] = [
         ("run", &["--output", "--tree", "CMD"], true),
-        ("trace", &["--pid-ns", "--pid", "--cgroup", "--all", "--format", "--tree", "--pin", "--watchdog"], true),
+        (
+            "trace",
+            &["--pid-ns", "--pid", "--cgroup", "--all", "--format", "--tree", "--pin", "--unpin-on-stop", "--watchdog"],
+            true,
+        ),
         (
             "sidecar",
             &[
@@ -41,6 +45,7 @@ fn every_subcommand_s_help_has_its_flags() {
                 "--label",
                 "--labels-dir",
                 "--pin",
+                "--unpin-on-stop",
                 "--watchdog",
                 "curl",
             ],

@@ -1,6 +1,7 @@
 //! `--pin`: what the kernel's half saw while nobody read it is in the log of who takes over; `unpin` lets it go.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -129,8 +130,9 @@ fn root_who_starts_after_a_stop_takes_over_and_nothing_is_missing() {
     let second = &lines[first.len()..];
     let start = second[0].field("start");
     let resumed = &start["resumed"];
-    let last = first.last().expect("a line");
-    assert_eq!((resumed["run"].as_str(), resumed["line"].as_u64()), (last.run(), last.line_number()), "{start}");
+    let stop = &first[first.len() - 1];
+    assert_eq!(stop.msg(), "stop");
+    assert_eq!((resumed["run"].as_str(), resumed["line"].as_u64()), (stop.run(), stop.line_number()), "{start}");
     assert_eq!((&resumed["seen"], &resumed["written"]), (&1.into(), &1.into()), "{start}");
     assert!(start["unwatched"].is_null() && start["running"].is_null(), "{start}");
     assert!(with_msg(second, "running").is_empty(), "a snapshot is for who begins");
@@ -167,6 +169,61 @@ fn root_who_starts_after_a_kill_takes_over_and_nothing_is_missing() {
     let verdict = pinned.verify();
     assert_eq!((&verdict.report["totals"]["execs"], verdict.kinds().len()), (&3.into(), 1), "{:#}", verdict.report);
     assert_eq!(verdict.report["findings"][0]["run"].as_str(), second[0].run(), "of the pin that the second left");
+}
+
+/// What an output did not take before exectrace had to end is still in the ring.
+#[test]
+fn root_what_a_stalled_output_did_not_take_is_in_the_log_of_who_takes_over() {
+    const STORM: usize = 1_000;
+    let mut pinned = Pinned::new();
+    let words = ["trace", "--pid-ns", &pinned.number, "--pin", &pinned.bpf.pin(), "--ring-size", "16MiB"];
+    let (mut first, mut stdout) = Program::start_unread(&mut exectrace(words));
+    first.wait_for_message("tracing");
+    pinned.workspace.tell(&format!("i=0; while [ $i -lt {STORM} ]; do /bin/true $i; i=$((i+1)); done"));
+    let (_, stopped) = first.stop();
+    assert_eq!(stopped.code, Some(5), "{stopped:?}");
+    let mut log = String::new();
+    stdout.read_to_string(&mut log).expect("what it did take");
+    assert!(log.lines().count() < STORM, "the output did not stall");
+    let mut second = Program::start(&mut exectrace(words));
+    second.wait_for_message("tracing");
+    let (_, stopped) = second.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let second = stopped.log();
+    let resumed = &second[0].field("start")["resumed"];
+    assert!(resumed["written"].as_u64() < Some(STORM as u64), "{resumed}");
+    fs::write(pinned.log(), format!("{}\n{}", log.trim_end_matches('\n'), stopped.text())).expect("a file");
+    let verdict = pinned.verify();
+    let totals = &verdict.report["totals"];
+    assert_eq!((&totals["seen"], &totals["execs"]), (&STORM.into(), &STORM.into()), "{:#}", verdict.report);
+    assert_eq!(totals["lost"], serde_json::json!({}));
+}
+
+#[test]
+fn root_a_stop_can_take_the_pin_with_it() {
+    let mut pinned = Pinned::started(&["--unpin-on-stop"]);
+    pinned.run("one");
+    pinned.stop();
+    assert!(!Path::new(&pinned.bpf.pin()).exists());
+    let lines = pinned.lines();
+    assert_eq!(cmdlines(&lines), ["/bin/true one"]);
+    assert!(lines.last().expect("a line").field("stop")["pinned"].is_null());
+    pinned.verify().is_whole();
+}
+
+/// It is for a stop alone: a kill leaves the pin, and nothing is missing.
+#[test]
+fn root_a_pin_that_goes_with_a_stop_outlives_a_kill() {
+    let mut pinned = Pinned::started(&["--unpin-on-stop"]);
+    pinned.run("one");
+    pinned.kill();
+    pinned.run("between");
+    pinned.start(&["--unpin-on-stop"]);
+    pinned.stop();
+    assert!(!Path::new(&pinned.bpf.pin()).exists());
+    let verdict = pinned.verify();
+    assert_eq!(verdict.report["totals"]["execs"], 2, "{:#}", verdict.report);
+    assert!(verdict.kinds().iter().all(|kind| *kind == "torn"), "{:#}", verdict.report);
 }
 
 /// Whoever gets its number next is not exectrace, and what that one starts is the workspace's.

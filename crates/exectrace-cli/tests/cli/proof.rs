@@ -117,6 +117,14 @@ impl Verdict {
         assert_eq!((self.code, self.lost), (Some(0), 0), "{:#}", self.report);
     }
 
+    /// Findings of these kinds, and no others.
+    #[track_caller]
+    fn has_findings_of(&self, kinds: &[&str]) {
+        for finding in self.report["findings"].as_array().expect("findings") {
+            assert!(kinds.contains(&finding["kind"].as_str().expect("a kind")), "{finding:#}");
+        }
+    }
+
     /// Nothing is missing but what the log itself says is lost.
     #[track_caller]
     fn names_all_gaps(&self) {
@@ -300,9 +308,10 @@ impl Random {
     }
 }
 
-/// Each time it is killed somewhere between two lines that it writes; the moments differ from run to run.
-#[test]
-fn root_killed_at_random_and_started_again() {
+/// Kills a trace while a storm goes on, and starts it again, each time somewhere between two lines that it writes; the
+/// moments differ from run to run.
+#[track_caller]
+fn killed_at_random(kills: u64, (count, bytes, args): (u64, u64, u64)) -> Verdict {
     let seed = u64::from(std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos());
     println!("seed {seed}");
     let mut random = Random(seed);
@@ -315,32 +324,59 @@ fn root_killed_at_random_and_started_again() {
     let mut proof = Proof::without_a_trace(folder, log);
     let mut program = proof.trace(&options);
     let (storm, target) = (fixture("storm"), fixture("target"));
-    proof.workspace.tell(&format!("{storm} {target} 2 30000 200 1 >/dev/null & storm=$!"));
-    proof.ran += 30_001;
-    let mut kills = 0;
-    for _ in 0..12 {
-        let goal = size(&proof.log) + random.below(2_000_000);
+    proof.workspace.tell(&format!("{storm} {target} 2 {count} {bytes} {args} >/dev/null & storm=$!"));
+    proof.ran += count + 1;
+    for _ in 0..kills {
+        let goal = size(&proof.log) + random.below(count * (bytes * args + 800) / kills / 2);
         // The storm may be over before the log has come so far.
-        while size(&proof.log) < goal
-            && proof.workspace.ask("kill -0 $storm 2>/dev/null && echo runs || echo over") == "runs"
-        {}
+        let mut runs = true;
+        while runs && size(&proof.log) < goal {
+            runs = proof.workspace.ask("kill -0 $storm 2>/dev/null && echo runs || echo over") == "runs";
+        }
         program.signal(Signal::KILL);
         let (status, _, _) = program.end();
         assert!(status.code().is_none(), "{status}");
-        kills += 1;
         program = proof.trace(&options);
     }
     proof.workspace.tell("wait $storm");
     proof.program = Some(program);
-    let verdict = proof.end();
-    println!("killed {kills} times");
+    proof.end()
+}
+
+#[test]
+fn root_killed_at_random_and_started_again() {
+    let verdict = killed_at_random(12, (30_000, 200, 1));
     // Only lines that were cut by a kill may be told; no exec is missing.
-    let findings = verdict.report["findings"].as_array().expect("findings");
-    for finding in findings {
-        let kind = finding["kind"].as_str().expect("a kind");
-        assert!(kind == "torn" || kind == "not-resumed", "{finding:#}");
-    }
+    verdict.has_findings_of(&["torn", "not-resumed"]);
     assert_eq!((verdict.execs, verdict.lost), (30_001, 0), "{:#}", verdict.report);
+}
+
+/// Pieces of large arguments of both processors lie between each other, and the kill between them.
+#[test]
+fn root_killed_at_random_among_large_arguments() {
+    let verdict = killed_at_random(8, (200, 131_071, 3));
+    verdict.has_findings_of(&["torn", "not-resumed", "lost"]);
+}
+
+/// What a full disk refused has been told, and nothing after it was written, when the kill comes.
+#[test]
+fn root_killed_after_a_full_disk() {
+    let (disk, bpf) = (SmallDisk::new("512k"), BpfFs::new());
+    let pin = bpf.pin();
+    let options = ["--pin", pin.as_str(), "--ledger-interval", "0", "--watchdog", "0"];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut proof = Proof::without_a_trace(folder, disk.0.path().join("log"));
+    let mut program = proof.trace(&options);
+    proof.storm(3_000, 0, 0);
+    program.wait_for_message("the log cannot be written");
+    disk.grow("64m");
+    program.wait_for_message("the log can be written again");
+    program.signal(Signal::KILL);
+    program.end();
+    proof.program = Some(proof.trace(&options));
+    let verdict = proof.end();
+    // What the first could not write is either told for good, or found in the ring by the second; never both.
+    verdict.has_findings_of(&["lost", "torn", "not-resumed"]);
 }
 
 fn size(log: &Path) -> u64 {

@@ -148,8 +148,8 @@ fn log_goldens() -> BTreeMap<String, String> {
             Entry::Watchdog(Watchdog { seen: false, missed: 1, last_seen: Some(samples::uname().time) }),
         ),
         ("watchdog-seen-again", Entry::Watchdog(Watchdog { seen: true, missed: 12, last_seen: None })),
-        ("stop", Entry::Stop(Stop { why: "command_ended", pinned: false })),
-        ("stop-pinned", Entry::Stop(Stop { why: "signal", pinned: true })),
+        ("stop", Entry::Stop(Stop { why: "command_ended", pinned: false, position: 0 })),
+        ("stop-pinned", Entry::Stop(Stop { why: "signal", pinned: true, position: 0 })),
     ] {
         add(name, encode(Fields::Standard, &entry));
     }
@@ -321,7 +321,7 @@ const OBJECTS: [(&str, &str, &str); 22] = [
 fn lines_with(msg: &str) -> Vec<Value> {
     let [event, refused] =
         [exec(samples::everything()), failed(samples::refused())].map(|entry| encode_chained(&entry));
-    let stop = Entry::Stop(Stop { why: "signal", pinned: true });
+    let stop = Entry::Stop(Stop { why: "signal", pinned: true, position: 0 });
     let full = [event, refused, encode_chained(&stop), encode_chained(&Entry::Ended(Box::new(samples::ended())))];
     let lines = log_goldens().into_values().chain(full).map(|line| parse_valid(&line));
     lines.filter(|line| line["msg"] == msg).collect()
