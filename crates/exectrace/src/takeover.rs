@@ -28,13 +28,21 @@ pub(crate) struct Pinned {
     known_scopes: u32,
     /// The children of the tracer before this one, if this one does not look at its own: nobody wants to know of them.
     pub(crate) nobodys: Option<ScopeId>,
+    /// Nobody will take over from this one.
+    pub(crate) is_last: bool,
 }
 
 /// The kernel's half from a folder, or a new one that is pinned there.
 pub(crate) fn pinned(folder: &Path, settings: &TracerBuilder) -> Result<(Kernel, Option<Pinned>), TracerError> {
     let folder = PinFolder::lock(folder)?;
-    let pinned =
-        |folder, left, known_scopes| Pinned { folder, held: VecDeque::new(), left, known_scopes, nobodys: None };
+    let pinned = |folder, left, known_scopes| Pinned {
+        folder,
+        held: VecDeque::new(),
+        left,
+        known_scopes,
+        nobodys: None,
+        is_last: false,
+    };
     // One that never got a scope belongs to a start that failed.
     if folder.is_whole() && folder.scopes()? > 0 {
         let kernel = folder.restore(settings)?;
@@ -202,7 +210,9 @@ impl Tracer {
     /// Removes the pins of the programs, so that [`Tracer::detach`] detaches them. What was seen stays pinned until
     /// [`Tracer::unpin`], so that also from now on nothing is lost by a kill.
     pub fn unpin_programs(&mut self) -> Result<(), TracerError> {
-        self.pinned.as_ref().map_or(Ok(()), |pinned| pinned.folder.remove_links())
+        let Some(pinned) = &mut self.pinned else { return Ok(()) };
+        pinned.is_last = true;
+        pinned.folder.remove_links()
     }
 
     /// Gives up the pin, and with it what was not committed.

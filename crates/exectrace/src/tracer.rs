@@ -423,7 +423,7 @@ impl Tracer {
         self.take_over_counts(&mut on_item)?;
         self.consume(&mut on_item);
         // Arguments that are still on their way come to whoever reads next, if anybody can.
-        if self.pinned.is_none() {
+        if self.pinned.as_ref().is_none_or(|pinned| pinned.is_last) {
             self.round += 2;
         }
         self.count(&mut on_item)
