@@ -60,7 +60,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) logging: LoggingArgs,
     /// Command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -383,8 +383,22 @@ mod tests {
 
     #[test]
     fn run_with_a_command_runs_it() {
-        for words in ["run -- ls -l", "run ls -l", "run --tree -- sidecar --label a=b"] {
-            assert!(matches!(parse(words).expect(words).command, Command::Run(_)), "{words}");
+        for (words, command) in [
+            ("run -- ls -l", "ls -l"),
+            ("run ls -l --tree -- -x", "ls -l --tree -- -x"),
+            ("run --tree -- sidecar --label a=b", "sidecar --label a=b"),
+            ("run -- --odd", "--odd"),
+        ] {
+            let Command::Run(args) = parse(words).expect(words).command else { panic!("{words}") };
+            assert_eq!(args.command.join(std::ffi::OsStr::new(" ")), command, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_run_does_not_know_is_not_taken_for_a_command() {
+        for words in ["run --nonsense ls", "run -x", "run --tree --nonsense -- ls"] {
+            let error = parse(words).expect_err(words);
+            assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument, "{words}: {error}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::{LossReason, NOTES, Progress, ScopeId, ScopeStats, Tracer, TracerError, What};
+use exectrace::{LossReason, NOTES, Progress, SCOPE_NOTES, ScopeId, ScopeStats, Tracer, TracerError, What};
 
 use crate::line::{Entry, Lost};
 
@@ -58,6 +58,11 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    fn add(&mut self, other: &Sums) {
+        self.written += other.written;
+        self.lost.iter_mut().zip(other.lost).for_each(|(sum, count)| *sum += count);
+    }
+
     /// Reasons with their counts, without those of which there are none.
     pub(crate) fn lost(&self) -> BTreeMap<&'static str, u64> {
         Reason::all().map(|reason| (reason.name(), self.lost[reason.index()])).filter(|(_, count)| *count > 0).collect()
@@ -70,13 +75,10 @@ impl Sums {
     }
 }
 
-/// What the log itself holds, counted by who writes it.
+/// What the log itself holds, counted by who writes it: for each scope, and for what belongs to none, by [`What::index`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Books {
-    /// By [`What::index`].
-    all: [Sums; What::COUNT],
-    /// The execs of each scope, since this run began.
-    scopes: BTreeMap<Option<ScopeId>, Sums>,
+    scopes: BTreeMap<Option<ScopeId>, [Sums; What::COUNT]>,
 }
 
 /// What a line changed in the books.
@@ -107,50 +109,67 @@ impl Books {
             Change::Written(what, scope) => (*what, Some(*scope)),
             Change::Lost(lost) => (lost.what, lost.scope),
         };
-        let of_scope = (what == What::Exec).then(|| self.scopes.entry(scope).or_default());
-        for sums in std::iter::once(&mut self.all[what.index()]).chain(of_scope) {
-            match change {
-                Change::Written(..) => apply(&mut sums.written, 1),
-                Change::Lost(lost) => apply(&mut sums.lost[lost.reason.index()], lost.count),
-            }
+        let sums = &mut self.scopes.entry(scope).or_default()[what.index()];
+        match change {
+            Change::Written(..) => apply(&mut sums.written, 1),
+            Change::Lost(lost) => apply(&mut sums.lost[lost.reason.index()], lost.count),
         }
     }
 
     /// What of one kind is in the log.
-    pub(crate) fn of(&self, what: What) -> &Sums {
-        &self.all[what.index()]
+    pub(crate) fn of(&self, what: What) -> Sums {
+        self.scopes.values().fold(Sums::default(), |mut sum, sums| {
+            sum.add(&sums[what.index()]);
+            sum
+        })
     }
 
-    /// The execs of a scope, since this run began.
+    /// The execs of a scope.
     pub(crate) fn of_scope(&self, scope: ScopeId) -> Sums {
-        self.scopes.get(&Some(scope)).copied().unwrap_or_default()
+        self.scopes.get(&Some(scope)).map_or_else(Sums::default, |sums| sums[What::Exec.index()])
     }
 
     /// Puts the books into what is committed: run and line of the last line, then the numbers.
     pub(crate) fn store(&self, run: u32, line: u64, progress: &mut Progress) {
-        for what in What::ALL {
-            for reason in LossReason::ALL {
-                *progress.told_mut(what, reason) = self.of(what).lost[reason.index()];
+        progress.notes[..2].copy_from_slice(&[u64::from(run), line]);
+        for (scope, sums) in &self.scopes {
+            let share = progress.of_mut(*scope);
+            for (what, sums) in What::ALL.into_iter().zip(sums) {
+                for reason in LossReason::ALL {
+                    *share.told_mut(what, reason) = sums.lost[reason.index()];
+                }
             }
-        }
-        let numbers = self.all.iter().flat_map(|sums| std::iter::once(sums.written).chain(sums.lost));
-        let notes = [u64::from(run), line].into_iter().chain(numbers);
-        for (note, number) in progress.notes.iter_mut().zip(notes) {
-            *note = number;
+            let numbers = sums.iter().flat_map(|sums| std::iter::once(&sums.written).chain(&sums.lost[OURS..]));
+            share.notes.iter_mut().zip(numbers).for_each(|(note, number)| *note = *number);
         }
     }
 
     /// Run, last line and books as another process committed them.
     pub(crate) fn restore(progress: &Progress) -> (u32, u64, Books) {
-        let mut notes = progress.notes.iter().copied();
-        let mut next = || notes.next().unwrap_or_default();
-        let (run, line) = (next(), next());
-        let all = std::array::from_fn(|_| Sums { written: next(), lost: std::array::from_fn(|_| next()) });
-        (u32::try_from(run).unwrap_or_default(), line, Books { all, scopes: BTreeMap::new() })
+        let [run, line, ..] = progress.notes;
+        let books = progress.shares().map(|(scope, share)| {
+            let mut notes = share.notes.into_iter();
+            let mut next = || notes.next().unwrap_or_default();
+            let sums = What::ALL.map(|what| {
+                let written = next();
+                Sums {
+                    written,
+                    lost: std::array::from_fn(|at| match LossReason::ALL.get(at) {
+                        Some(reason) => share.told(what, *reason),
+                        None => next(),
+                    }),
+                }
+            });
+            (scope, sums)
+        });
+        let scopes = books.filter(|(_, sums)| *sums != <[Sums; What::COUNT]>::default()).collect();
+        (u32::try_from(run).unwrap_or_default(), line, Books { scopes })
     }
 }
 
-const _: () = assert!(2 + What::COUNT * (1 + Reason::COUNT) <= NOTES);
+/// Where the reasons begin that are not the kernel's.
+const OURS: usize = LossReason::COUNT;
+const _: () = assert!(What::COUNT * (1 + Reason::COUNT - OURS) <= SCOPE_NOTES && NOTES >= 2);
 
 /// What the kernel's half has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -262,14 +281,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn books_come_back_from_what_was_committed(run: u32, line: u64, numbers in proptest::array::uniform24(any::<u64>())) {
-            let mut numbers = numbers.into_iter();
-            let mut next = || numbers.next().expect("enough of them");
-            let all = std::array::from_fn(|_| Sums { written: next(), lost: std::array::from_fn(|_| next()) });
-            let books = Books { all, scopes: BTreeMap::new() };
+        fn books_come_back_from_what_was_committed(
+            run: u32,
+            line: u64,
+            numbers in proptest::collection::vec((proptest::option::of(1u32..9), 0usize..3, 0usize..8, 1u64..1000), 0..40),
+        ) {
+            let mut books = Books::default();
+            for (scope, what, at, number) in numbers {
+                let scope = scope.and_then(|scope| ScopeId::try_from(scope).ok());
+                let sums = &mut books.scopes.entry(scope).or_default()[what];
+                match at.checked_sub(1) {
+                    None => sums.written = number,
+                    Some(reason) => sums.lost[reason] = number,
+                }
+            }
             let mut progress = Progress::default();
             books.store(run, line, &mut progress);
-            prop_assert_eq!(progress.told(What::Exit, LossReason::RingFull), books.all[2].lost[0]);
+            let told = progress.of(Some(ScopeId::FIRST)).told(What::Exit, LossReason::RingFull);
+            prop_assert_eq!(told, books.scopes.get(&Some(ScopeId::FIRST)).map_or(0, |sums| sums[2].lost[0]));
             prop_assert_eq!(Books::restore(&progress), (run, line, books));
         }
     }

@@ -4,13 +4,13 @@
 //! is counted where it is lost and written at its place in the log.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use exectrace::{Failed, FailedHook, Item, Scope, ScopeId, ScopeStats, Tracer, TracerBuilder};
+use exectrace::{Failed, FailedHook, Item, Scope, ScopeId, ScopeStats, Tracer};
 
 use crate::capabilities;
 use crate::cli::{FailedArg, FailedHookArg, Fields, LoggingArgs, OutputFormat, ServiceArgs};
@@ -19,14 +19,14 @@ use crate::labels::LabelSource;
 use crate::ledger::{Reason, Snapshot};
 use crate::line::json::JsonEncoder;
 use crate::line::text::TextEncoder;
-use crate::line::{Entry, Lost, Stop};
+use crate::line::{Entry, Lost, Stop, Why};
 use crate::queue::{QueueIn, queue};
 use crate::seal::ChainMode;
 use crate::sink::Sink;
-use crate::start::{self, Run};
+use crate::start::{self, Run, Watch};
 use crate::stop::wait_any;
 use crate::watchdog::Watchdog;
-use crate::writer::{Encoder, Haste, Outset, Writer, Written};
+use crate::writer::{Encoder, Outset, Rest, Writer, Written};
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
@@ -39,47 +39,52 @@ const REACHED_EVERY: Duration = Duration::from_secs(1);
 /// How long it may then take to say how many were too many.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// A tracer with the settings of the command line.
-pub(crate) fn tracer(args: &LoggingArgs) -> anyhow::Result<TracerBuilder> {
-    let mut builder = Tracer::builder().ring_bytes(args.ring_size);
+/// A tracer with the settings of the command line; `service` are those of a command that runs for long.
+pub(crate) fn open(args: &LoggingArgs, service: Option<&ServiceArgs>) -> anyhow::Result<Tracer> {
+    let attempts = failed_attempts(args)?;
+    let mut builder = Tracer::builder().ring_bytes(args.ring_size).exits(args.exits);
+    builder = builder.failed(attempts.failed, attempts.hook);
     if let Some(bytes) = args.max_args_bytes {
         builder = builder.max_args_bytes(bytes);
     }
     if let Some(bytes) = args.read_args_bytes {
         builder = builder.read_args_bytes(bytes);
     }
-    builder = builder.exits(args.exits);
     builder = args.exclude_uid.iter().fold(builder, |builder, uid| builder.exclude_uid(*uid));
     builder = args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix));
-    let (failed, hook) = failed_attempts(args)?;
-    Ok(builder.failed(failed, hook))
-}
-
-/// The same opened, for a command that runs for long.
-pub(crate) fn service(args: &LoggingArgs, service: &ServiceArgs) -> anyhow::Result<Tracer> {
-    let builder = tracer(args)?;
-    Ok(match &service.pin {
-        Some(folder) => builder.pin(folder),
-        None => builder,
+    if let Some(folder) = service.and_then(|service| service.pin.as_ref()) {
+        builder = builder.pin(folder);
     }
-    .open()?)
+    let tracer = builder.open()?;
+    // Not before: to who cannot trace at all, this is no news.
+    if let Some(why) = attempts.not_seen {
+        tracing::info!(%why, "attempts to execute that fail are not logged (--failed-hook tracepoint may change that)");
+    }
+    Ok(tracer)
 }
 
-/// Which attempts that failed are told, and by which hook. What was asked for and cannot be had is an error; what was not
-/// asked for is had where it costs nothing.
-fn failed_attempts(args: &LoggingArgs) -> anyhow::Result<(Failed, FailedHook)> {
+/// Which attempts that failed are told, and by which hook.
+struct Attempts {
+    failed: Failed,
+    hook: FailedHook,
+    /// Why none are, although nobody said so.
+    not_seen: Option<String>,
+}
+
+/// What was asked for and cannot be had is an error; what was not asked for is had where it costs nothing.
+fn failed_attempts(args: &LoggingArgs) -> anyhow::Result<Attempts> {
     let hook = match args.failed_hook {
         FailedHookArg::Auto | FailedHookArg::Fexit => FailedHook::Fexit,
         FailedHookArg::Tracepoint => FailedHook::Tracepoint,
     };
-    let (wanted, asked_for) = match args.failed {
-        Some(FailedArg::None) => return Ok((Failed::None, hook)),
+    let (failed, asked_for) = match args.failed {
+        Some(FailedArg::None) => return Ok(Attempts { failed: Failed::None, hook, not_seen: None }),
         Some(FailedArg::Notable) => (Failed::Notable, true),
         Some(FailedArg::All) => (Failed::All, true),
         None => (Failed::Notable, args.failed_hook != FailedHookArg::Auto),
     };
     match (hook.check(), asked_for) {
-        (Ok(()), _) => Ok((wanted, hook)),
+        (Ok(()), _) => Ok(Attempts { failed, hook, not_seen: None }),
         (Err(why), true) => {
             let advice = match hook {
                 FailedHook::Fexit => {
@@ -89,10 +94,7 @@ fn failed_attempts(args: &LoggingArgs) -> anyhow::Result<(Failed, FailedHook)> {
             };
             bail!(FailedWith(Exit::CannotTrace, format!("attempts that fail cannot be seen here: {why} ({advice})")))
         }
-        (Err(why), false) => {
-            tracing::info!(%why, "attempts to execute that fail are not logged (--failed-hook tracepoint may change that)");
-            Ok((Failed::None, hook))
-        }
+        (Err(why), false) => Ok(Attempts { failed: Failed::None, hook, not_seen: Some(why) }),
     }
 }
 
@@ -125,13 +127,11 @@ pub(crate) struct Plan<'a> {
     pub(crate) logging: &'a LoggingArgs,
     pub(crate) look: Look,
     pub(crate) labels: LabelSource,
-    pub(crate) proc: &'a Path,
-    /// When the scopes were set: what happens from then on is seen.
-    pub(crate) since: SystemTime,
-    /// Something may run in the scopes already.
-    pub(crate) expect_running: bool,
+    pub(crate) watch: Watch<'a>,
     /// How it runs for long, if it does.
     pub(crate) service: Option<&'a ServiceArgs>,
+    /// Reading ends when all scopes are gone.
+    pub(crate) ends_with_its_scopes: bool,
 }
 
 /// An open log and the thread that writes it.
@@ -139,7 +139,9 @@ pub(crate) struct Pipeline {
     queue: QueueIn,
     writer: JoinHandle<()>,
     done: mpsc::Receiver<Written>,
-    haste: Arc<Haste>,
+    rest: Arc<Rest>,
+    /// Bytes that the output took.
+    taken: Arc<AtomicU64>,
     /// Those of the workspace.
     scopes: Vec<ScopeId>,
     watchdog: Option<Watchdog>,
@@ -148,7 +150,18 @@ pub(crate) struct Pipeline {
     next_reached: Instant,
     pinned: bool,
     unpin_on_stop: bool,
-    resumed: bool,
+    ends_with_its_scopes: bool,
+    /// How many of the scopes are no more.
+    gone: usize,
+}
+
+/// Why reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// Somebody asked for it, or there is no output any more.
+    AsAsked,
+    /// All scopes are gone.
+    ToItsEnd,
 }
 
 impl Pipeline {
@@ -157,7 +170,7 @@ impl Pipeline {
         let Log { sink, chain } = log;
         let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
         let encoder = encoder(&sink, &plan.look, scopes.len() > 1, &mut plan.labels)?;
-        let run = Run::begin(plan.logging, tracer, chain, plan.proc, plan.since, plan.expect_running)?;
+        let run = Run::begin(plan.logging, tracer, chain, &plan.watch)?;
         let watchdog = match plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero()) {
             Some(every) => Some(Watchdog::new(tracer.add_scope(Scope::Children)?, every)),
             None => None,
@@ -167,13 +180,11 @@ impl Pipeline {
         let unpin_on_stop = plan.service.is_some_and(|service| service.unpin_on_stop);
         let last = scopes.iter().map(|scope| scope.get()).max().unwrap_or_default();
         let (mut queue, receiver) = queue(plan.logging.queue_size, last);
-        let journal = pinned.then(|| tracer.journal());
-        let resumed = run.start.resumed.is_some();
+        let journal = tracer.journal();
         let start = Entry::Start(Box::new(run.start));
-        let has_successor = pinned && !unpin_on_stop;
-        let outset = Outset { start, seal: run.seal, books: run.books, journal, has_successor };
-        let haste = Arc::new(Haste::default());
-        let writer = Writer::new(sink, encoder, plan.labels, outset, Arc::clone(&haste));
+        let outset = Outset { start, seal: run.seal, books: run.books, journal };
+        let (rest, taken) = (Arc::new(Rest::default()), sink.taken());
+        let writer = Writer::new(sink, encoder, plan.labels, outset, Arc::clone(&rest));
         let (tell, done) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("writer".to_owned())
@@ -191,7 +202,8 @@ impl Pipeline {
             queue,
             writer,
             done,
-            haste,
+            rest,
+            taken,
             scopes,
             watchdog,
             ledger_every,
@@ -199,14 +211,18 @@ impl Pipeline {
             next_reached: Instant::now(),
             pinned,
             unpin_on_stop,
-            resumed,
+            ends_with_its_scopes: plan.ends_with_its_scopes,
+            gone: 0,
         })
     }
 
     /// Reads the tracer until one of `until` is readable.
-    pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+    pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<Watched> {
         let mut ended = false;
         while !ended && !self.writer.is_finished() {
+            if self.gone == self.scopes.len() && self.ends_with_its_scopes {
+                return Ok(Watched::ToItsEnd);
+            }
             let mut fds = until.to_vec();
             fds.push(tracer.as_fd());
             wait_any(&fds, LATENESS);
@@ -214,13 +230,16 @@ impl Pipeline {
             tracer.poll(Duration::ZERO, |item| self.take(item)).context("reading the kernel's records")?;
             self.tick(tracer)?;
         }
-        Ok(())
+        Ok(Watched::AsAsked)
     }
 
     fn take(&mut self, item: Item) {
         match self.watchdog.as_mut().and_then(|watchdog| watchdog.take(&item)) {
             Some(news) => news.into_iter().for_each(|line| self.queue.push(Entry::Watchdog(line))),
-            None => self.queue.push(entry(item)),
+            None => {
+                self.gone += usize::from(matches!(item, Item::Gone(_)));
+                self.queue.push(entry(item));
+            }
         }
     }
 
@@ -243,32 +262,29 @@ impl Pipeline {
     }
 
     fn ledger(&self, tracer: &Tracer) -> anyhow::Result<Entry> {
-        let mut snapshot = Snapshot::of(tracer, &self.scopes).context("reading the counters")?;
-        if self.resumed {
-            // What of each scope another process had written, nobody knows any more.
-            snapshot.scopes.clear();
-        }
+        let snapshot = Snapshot::of(tracer, &self.scopes).context("reading the counters")?;
         Ok(Entry::Ledger(Box::new(snapshot)))
     }
 
     /// Detaches the tracer, writes what is left and tells what could not be written. Takes no longer than a second if the
     /// output takes nothing, and as long as [`DRAIN`] if it takes what waits.
-    pub(crate) fn stop(mut self, mut tracer: Tracer, why: &'static str, account: Account) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self, mut tracer: Tracer, why: Why, account: Account) -> anyhow::Result<()> {
         // Whatever goes wrong on the way, what waits is written first.
         let mut failed = Vec::new();
-        if self.unpin_on_stop {
+        let unpins = self.pinned && (self.unpin_on_stop || why == Why::ScopeGone);
+        if unpins {
             failed.extend(tracer.unpin_programs().context("removing the pin").err());
         }
         tracer.detach();
         failed.extend(tracer.drain(|item| self.take(item)).context("reading the kernel's last records").err());
         failed.extend(give_account(&tracer, &self.scopes, account).err());
-        let (pinned, position) = (self.pinned && !self.unpin_on_stop, tracer.position());
+        let (pinned, position) = (self.pinned && !unpins, tracer.position());
         let stop = Entry::Stop(Stop { why, pinned, position });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
-        let Pipeline { queue, done, haste, unpin_on_stop, .. } = self;
+        let Pipeline { queue, done, rest, taken, .. } = self;
         let untold = queue.close(ledger.into_iter().chain([stop]).collect(), STALLED);
-        let written = wait_for_the_writer(&done, &haste);
-        if unpin_on_stop {
+        let written = wait_for_the_writer(&done, &taken, || if pinned { rest.leave() } else { rest.lose() });
+        if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
         }
         match written {
@@ -289,19 +305,23 @@ impl Pipeline {
 }
 
 /// Waits as long as the output goes on, and then for the count of what it did not take.
-fn wait_for_the_writer(done: &mpsc::Receiver<Written>, haste: &Haste) -> Result<Written, mpsc::RecvTimeoutError> {
+fn wait_for_the_writer(
+    done: &mpsc::Receiver<Written>,
+    taken: &AtomicU64,
+    give_up: impl FnOnce(),
+) -> Result<Written, mpsc::RecvTimeoutError> {
     let deadline = Instant::now() + DRAIN;
-    let mut before = haste.written();
-    loop {
-        match done.recv_timeout(STALLED) {
-            Err(mpsc::RecvTimeoutError::Timeout) if haste.written() > before && Instant::now() < deadline => {
-                before = haste.written();
-            }
+    let mut before = taken.load(Ordering::Relaxed);
+    while Instant::now() < deadline {
+        let ended = done.recv_timeout(STALLED);
+        let now = taken.load(Ordering::Relaxed);
+        match ended {
+            Err(mpsc::RecvTimeoutError::Timeout) if now > before => before = now,
             Err(mpsc::RecvTimeoutError::Timeout) => break,
             ended => return ended,
         }
     }
-    haste.give_up();
+    give_up();
     done.recv_timeout(LAST_WORDS)
 }
 
@@ -349,6 +369,7 @@ fn entry(item: Item) -> Entry {
         Item::Exec(event) => Entry::Exec(event),
         Item::Failed(failed) => Entry::Failed(failed),
         Item::Ended(ended) => Entry::Ended(ended),
+        Item::Gone(gone) => Entry::Gone(gone),
         Item::Lost(loss) => {
             let reason = Reason::Kernel(loss.reason);
             Entry::Lost(Lost { what: loss.what, scope: loss.scope, reason, count: loss.count })

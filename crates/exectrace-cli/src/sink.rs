@@ -3,18 +3,29 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::exit::{Exit, Failed};
 
+/// A pipe is given so much at a time (`PIPE_BUF` of linux/limits.h): a write of more returns only when all of it was
+/// taken, which of a slow reader looks like nothing taken.
+const PIECE_FOR_A_PIPE: usize = 4096;
+
 /// An open output.
 pub(crate) struct Sink {
     file: File,
     /// The last write ended within a line.
     torn: bool,
+    /// Bytes that are given to it at a time.
+    piece: usize,
+    /// Bytes that it took so far.
+    taken: Arc<AtomicU64>,
 }
 
 impl Sink {
@@ -22,7 +33,7 @@ impl Sink {
     pub(crate) fn stdout() -> anyhow::Result<Sink> {
         let file = rustix::io::dup(rustix::stdio::stdout())
             .context(Failed(Exit::Output, "stdout cannot be used (--log FILE chooses another output)".to_owned()))?;
-        Ok(Sink { file: File::from(file), torn: false })
+        Ok(Sink::of(File::from(file), false))
     }
 
     /// A file, which is made if missing and added to at its end.
@@ -32,8 +43,17 @@ impl Sink {
             .append(true)
             .open(path)
             .with_context(|| Failed(Exit::Output, format!("cannot write the log to {}", path.display())))?;
-        let torn = ends_within_a_line(path);
-        Ok(Sink { file, torn })
+        Ok(Sink::of(file, ends_within_a_line(path)))
+    }
+
+    fn of(file: File, torn: bool) -> Sink {
+        let is_pipe = file.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+        Sink { file, torn, piece: if is_pipe { PIECE_FOR_A_PIPE } else { usize::MAX }, taken: Arc::default() }
+    }
+
+    /// How many bytes it took, for who waits for it.
+    pub(crate) fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
     }
 
     /// Whether people look at it.
@@ -63,9 +83,13 @@ impl Sink {
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < bytes.len() {
-            match self.file.write(&bytes[written..]) {
+            let piece = &bytes[written..];
+            match self.file.write(&piece[..piece.len().min(self.piece)]) {
                 Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
-                Ok(count) => written += count,
+                Ok(count) => {
+                    written += count;
+                    self.taken.fetch_add(count as u64, Ordering::Relaxed);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(),
                 Err(error) => return Err((written, error)),
@@ -138,7 +162,7 @@ mod tests {
     #[test]
     fn a_write_that_ends_early_tells_the_whole_lines() {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-        let mut sink = Sink { file: File::from(writer), torn: false };
+        let mut sink = Sink::of(File::from(writer), false);
         let lines = b"0123456789abcde\n".repeat(5_000);
         let reader = std::thread::spawn(move || {
             let mut taken = vec![0; 40_000];
@@ -154,7 +178,7 @@ mod tests {
     #[test]
     fn a_full_device_is_an_error_and_not_silence() {
         let file = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-        let stopped = Sink { file, torn: false }.write_lines(b"line\n").expect_err("no room");
+        let stopped = Sink::of(file, false).write_lines(b"line\n").expect_err("no room");
         assert_eq!((stopped.whole_bytes, stopped.error.kind()), (0, io::ErrorKind::StorageFull));
     }
 }

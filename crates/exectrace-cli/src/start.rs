@@ -23,6 +23,17 @@ pub(crate) struct Run {
     pub(crate) running: Vec<Running>,
 }
 
+/// What a command knows of the time before its run.
+pub(crate) struct Watch<'a> {
+    pub(crate) proc: &'a Path,
+    /// When the scopes were set: what happens from then on is seen.
+    pub(crate) since: SystemTime,
+    /// Something may run in the scopes already.
+    pub(crate) expect_running: bool,
+    /// Until when this process itself watched before.
+    pub(crate) until: Option<SystemTime>,
+}
+
 /// How the lines will be chained; reads the key.
 pub(crate) fn chain(args: &LoggingArgs) -> anyhow::Result<ChainMode> {
     match &args.chain_key {
@@ -38,10 +49,9 @@ impl Run {
         args: &LoggingArgs,
         tracer: &Tracer,
         chain: ChainMode,
-        proc: &Path,
-        since: SystemTime,
-        expect_running: bool,
+        watch: &Watch<'_>,
     ) -> anyhow::Result<Run> {
+        let Watch { proc, since, expect_running, until } = *watch;
         let mut random = [0; 4];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .context("drawing a random number")?;
@@ -50,7 +60,8 @@ impl Run {
         let running = if resumed.is_none() && expect_running { snapshot(tracer, proc) } else { Some(Vec::new()) };
         let boot_id = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
         let goes_on = resumed.is_none() && expect_running;
-        let previous = args.log.as_deref().filter(|_| goes_on).and_then(last_sign);
+        let of_the_log = || args.log.as_deref().and_then(last_sign);
+        let previous = if goes_on { until.or_else(of_the_log) } else { None };
         let start = Start {
             time: Some(since),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -67,11 +78,11 @@ impl Run {
             tracing::warn!(from = time(from), to = time(to), "nobody watched between the run before and this one");
         }
         let books = start.resumed.as_ref().map_or_else(Books::default, |resumed| resumed.books.clone());
-        if start.resumed.is_none() {
+        if let (None, Some(journal)) = (&start.resumed, tracer.journal()) {
             // From now on, who takes over knows whom he takes over from.
             let mut progress = Progress::up_to(tracer.position());
             books.store(run, 0, &mut progress);
-            tracer.journal().commit(&progress);
+            journal.commit(&progress);
         }
         let seal = Seal::new(run, chain);
         Ok(Run { seal, books, start, running: running.unwrap_or_default() })
@@ -83,9 +94,8 @@ fn resumed(tracer: &Tracer) -> anyhow::Result<Option<Resumed>> {
     let Some(progress) = tracer.resumed() else { return Ok(None) };
     let (run, line, books) = Books::restore(&progress);
     let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
-    let counts = Snapshot::of(tracer, &scopes).context("reading the counters")?.all;
-    let excluded = counts.map(|counts| counts.unwrap_or_default().excluded);
-    Ok((run != 0).then_some(Resumed { run, line, books, excluded }))
+    let counts = Snapshot::of(tracer, &scopes).context("reading the counters")?;
+    Ok((run != 0).then_some(Resumed { run, line, books, counts }))
 }
 
 fn snapshot(tracer: &Tracer, proc: &Path) -> Option<Vec<Running>> {

@@ -59,6 +59,7 @@ impl Watchdog {
             Item::Failed(failed) => Some(failed.attempt.scope),
             Item::Ended(ended) => Some(ended.scope),
             Item::Lost(loss) => loss.scope,
+            Item::Gone(gone) => Some(gone.scope),
         };
         if scope != Some(self.scope) {
             return None;
@@ -70,7 +71,7 @@ impl Watchdog {
                 event.argv.count == 2 && (number.is_none() || number == self.awaited)
             }
             Item::Lost(_) => true,
-            Item::Failed(_) | Item::Ended(_) => false,
+            Item::Failed(_) | Item::Ended(_) | Item::Gone(_) => false,
         };
         Some(if is_awaited { self.seen() } else { None })
     }

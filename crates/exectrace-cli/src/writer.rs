@@ -5,7 +5,7 @@
 //! the last whole line, so that they always tell of what is there, and what is missing is told as soon as it can be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use exectrace::{Journal, Progress};
@@ -25,24 +25,23 @@ const BATCH: usize = 64 << 10;
 /// How often the labels' folder is looked at.
 const LABELS_EVERY: Duration = Duration::from_secs(1);
 
-/// What the writer and who waits for its end know of each other.
+/// What is to become of the entries that wait, told to the writer by who waits for its end.
 #[derive(Debug, Default)]
-pub(crate) struct Haste {
-    /// Batches that were written.
-    written: AtomicU64,
-    /// What waits is to be counted and not to be written any more.
-    is_over: AtomicBool,
-}
+pub(crate) struct Rest(AtomicU8);
 
-impl Haste {
-    /// How many batches were written so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+const WRITE: u8 = 0;
+const LOSE: u8 = 1;
+const LEAVE: u8 = 2;
+
+impl Rest {
+    /// They are counted as lost, and not written any more.
+    pub(crate) fn lose(&self) {
+        self.0.store(LOSE, Ordering::Relaxed);
     }
 
-    /// From now on, what waits is lost.
-    pub(crate) fn give_up(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    /// They are not written any more, and are not lost either: what nobody commits stays in a pinned ring.
+    pub(crate) fn leave(&self) {
+        self.0.store(LEAVE, Ordering::Relaxed);
     }
 }
 
@@ -70,8 +69,6 @@ pub(crate) struct Outset {
     pub(crate) books: Books,
     /// Where to commit; `None`: nothing outlives this process.
     pub(crate) journal: Option<Journal>,
-    /// What is in a pinned ring at the end stays there for who takes over.
-    pub(crate) has_successor: bool,
 }
 
 /// What is true after a line, beside the books; the writer goes back to it if what follows is not written.
@@ -91,19 +88,18 @@ pub(crate) struct Writer {
     books: Books,
     /// Where to commit; `None`: nothing outlives this process.
     journal: Option<Journal>,
-    has_successor: bool,
     /// The first line of the run, until it is written: no other may come before it.
     start: Option<Entry>,
     /// What was encoded and not written.
     lost: Tally,
     /// The last write failed.
     failing: bool,
-    haste: Arc<Haste>,
+    rest: Arc<Rest>,
 }
 
 impl Writer {
-    pub(crate) fn new(sink: Sink, encoder: Encoder, labels: LabelSource, outset: Outset, haste: Arc<Haste>) -> Writer {
-        let Outset { start, seal, books, journal, has_successor } = outset;
+    pub(crate) fn new(sink: Sink, encoder: Encoder, labels: LabelSource, outset: Outset, rest: Arc<Rest>) -> Writer {
+        let Outset { start, seal, books, journal } = outset;
         Writer {
             sink,
             encoder,
@@ -112,11 +108,10 @@ impl Writer {
             state: State { seal, last_ledger: 0 },
             books,
             journal,
-            has_successor,
             start: Some(start),
             lost: Tally::default(),
             failing: false,
-            haste,
+            rest,
         }
     }
 
@@ -162,16 +157,14 @@ impl Writer {
     }
 
     fn encode(&mut self, entry: Entry, batch: &mut Batch) {
-        if self.haste.is_over.load(Ordering::Relaxed)
-            && let Some(lost) = entry.missing(Reason::StopDeadline)
-        {
-            if self.has_successor {
-                // Not lost: it waits in the ring for who takes over, if nothing beyond it is committed.
+        match (self.rest.0.load(Ordering::Relaxed), entry.missing(Reason::StopDeadline)) {
+            (LOSE, Some(lost)) => return self.lost.add(&lost),
+            (LEAVE, Some(_)) => {
+                // It waits in the ring for who takes over, if nothing beyond it is committed.
                 self.journal = None;
-            } else {
-                self.lost.add(&lost);
+                return;
             }
-            return;
+            (WRITE.., _) => {}
         }
         self.tell_lost(batch);
         match entry {
@@ -229,7 +222,6 @@ impl Writer {
                     tracing::info!("the log can be written again");
                 }
                 self.commit(batch);
-                self.haste.written.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Err(Stopped { whole_bytes, error }) => {

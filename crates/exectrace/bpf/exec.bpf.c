@@ -446,6 +446,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 
 	if (task->signal->live.counter != 0)
 		return 0;
+	if (scope_index.pid_namespaces)
+		note_end_of_namespace(task);
 	process = process_of(task, exec);
 	if (!process)
 		return 0;

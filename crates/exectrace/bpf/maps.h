@@ -43,7 +43,7 @@ volatile struct scope_index {
 } scope_index;
 
 /* PID namespace number -> scope. Written by the tracer; the programs add when its
- * init started, if the tracer could not see that. */
+ * init started, if the tracer could not see that, and when it ended. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -121,7 +121,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 512);
+	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } journal SEC(".maps");

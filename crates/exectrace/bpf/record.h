@@ -201,6 +201,7 @@ struct process {
  * is free; its init's start does not. */
 struct ns_scope {
 	__u64 init_start; /* ns since boot; 0: not known before the first look */
+	__u64 ended; /* ns since boot: when its init ended, which takes all others with it */
 	__u32 scope;
 	__u32 pad;
 };

@@ -31,13 +31,40 @@ struct place {
  */
 
 /* A number that was given to another namespace meanwhile is no scope any more. */
-static __always_inline bool is_same_namespace(struct ns_scope *scope, struct pid_namespace *ns)
+static __always_inline bool has_init(struct ns_scope *scope, __u64 start)
 {
-	__u64 start = BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime);
-
 	if (!scope->init_start)
 		scope->init_start = start;
 	return scope->init_start == start;
+}
+
+static __always_inline bool is_same_namespace(struct ns_scope *scope, struct pid_namespace *ns)
+{
+	return has_init(scope, BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime));
+}
+
+/* The process ends. If it is the init of a namespace that is a scope, the kernel
+ * ends all others of it now, and no process can ever come to be there again. */
+static __always_inline void note_end_of_namespace(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+	struct pid *pid = leader->thread_pid;
+	__u32 level = pid->level, inum;
+	struct ns_scope *scope;
+	struct upid upid;
+
+	if (!level)
+		return;
+	if (bpf_probe_read_kernel(&upid, sizeof(upid),
+				  (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+					  (level & 63) * sizeof(upid)))
+		return;
+	if (upid.nr != 1)
+		return;
+	inum = BPF_CORE_READ(upid.ns, ns.inum);
+	scope = bpf_map_lookup_elem(&pid_ns_scopes, &inum);
+	if (scope && has_init(scope, leader->start_boottime))
+		scope->ended = bpf_ktime_get_boot_ns();
 }
 
 /* Upper half: the level of the namespace that was found, or the task's own. */

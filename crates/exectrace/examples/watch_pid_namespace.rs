@@ -25,6 +25,6 @@ fn print(item: Item) {
             println!("{} {}", event.pid, argv.join(" "));
         }
         Item::Lost(loss) => println!("{} execs lost: {}", loss.count, loss.reason.name()),
-        Item::Failed(_) | Item::Ended(_) => {} // not asked for
+        Item::Failed(_) | Item::Ended(_) | Item::Gone(_) => {}
     }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failed_hook::FailedHook;
 use crate::host;
-use crate::journal::{NOTES, TOLD};
+use crate::journal::{NOTES, SCOPE_NOTES, TOLD};
 use crate::tracer::{Tracer, TracerError};
 
 /// Whether the second exec program is attached; see "Kernels that skip programs" in `docs/architecture.md`.
@@ -195,7 +195,7 @@ pub(crate) fn layout() -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(env!("EXECTRACE_KERNEL_PROGRAM"));
     hash.update(env!("CARGO_PKG_VERSION"));
-    hash.update(format!("{TOLD} {NOTES}"));
+    hash.update(format!("{TOLD} {NOTES} {SCOPE_NOTES}"));
     hash.finalize().into()
 }
 

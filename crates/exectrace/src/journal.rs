@@ -10,35 +10,43 @@ use std::sync::atomic::Ordering;
 
 use crate::loss::{LossReason, What};
 use crate::mapped::{Access, Mapped};
+use crate::scope::ScopeId;
 
 /// Numbers of its own that a program may keep with each commit.
-pub const NOTES: usize = 64;
+pub const NOTES: usize = 8;
+/// The same, for each scope.
+pub const SCOPE_NOTES: usize = 12;
 
-/// The kernel's losses that a log has told: one number for each thing and reason.
+/// The kernel's losses that a log has told of one scope: one number for each thing and reason.
 pub(crate) const TOLD: usize = What::COUNT * LossReason::COUNT;
 
 /// What is written for good, or told to be missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Up to where in the ring; see [`crate::Origin::position`].
     pub position: u64,
-    /// Losses that were told, by thing and reason, as [`Progress::told_mut`] has them.
-    told: [u64; TOLD],
     /// Whatever the program wants to find again.
     pub notes: [u64; NOTES],
+    /// By number of the scope; the first one is of what belongs to none.
+    shares: Vec<Share>,
 }
 
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress { position: 0, told: [0; TOLD], notes: [0; NOTES] }
+/// What is written of one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    told: [u64; TOLD],
+    /// Whatever the program wants to find again.
+    pub notes: [u64; SCOPE_NOTES],
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share { told: [0; TOLD], notes: [0; SCOPE_NOTES] }
     }
 }
 
-impl Progress {
-    /// All up to a position, with nothing said about it yet.
-    pub fn up_to(position: u64) -> Progress {
-        Progress { position, ..Progress::default() }
-    }
+impl Share {
+    const WORDS: usize = TOLD + SCOPE_NOTES;
 
     /// How many of these losses were told.
     pub fn told(&self, what: What, reason: LossReason) -> u64 {
@@ -51,48 +59,101 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// All up to a position, with nothing said about it yet.
+    pub fn up_to(position: u64) -> Progress {
+        Progress { position, ..Progress::default() }
+    }
+
+    /// What is written of a scope, or of what belongs to none.
+    pub fn of(&self, scope: Option<ScopeId>) -> Share {
+        self.shares.get(row(scope)).copied().unwrap_or_default()
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, scope: Option<ScopeId>) -> &mut Share {
+        let row = row(scope);
+        if self.shares.len() <= row {
+            self.shares.resize(row + 1, Share::default());
+        }
+        &mut self.shares[row]
+    }
+
+    /// All shares that something was said about, or that stand before such a one.
+    pub fn shares(&self) -> impl Iterator<Item = (Option<ScopeId>, &Share)> {
+        (0..).map(ScopeId::new).zip(&self.shares)
+    }
+}
+
+fn row(scope: Option<ScopeId>) -> usize {
+    scope.map_or(0, |scope| scope.get() as usize)
+}
+
 /// Where commits go. Any thread may commit, one at a time.
 #[derive(Debug, Clone)]
 pub struct Journal {
     words: Arc<Mapped>,
+    /// Scopes that there is room for.
+    scopes: usize,
 }
 
-/// Words of the map `journal`.
-pub(crate) const WORDS: usize = 512;
 const CURRENT: usize = 0;
 const SCOPES: usize = 1;
 const LINKS: usize = 2;
 const FINGERPRINT: usize = 4;
 const LAYOUT: usize = 8;
-const SLOTS: [usize; 2] = [16, 16 + SLOT];
-const SLOT: usize = 1 + TOLD + NOTES;
-const _: () = assert!(SLOTS[1] + SLOT <= WORDS);
+/// Two slots follow: position, count of shares, notes, shares.
+const SLOTS: usize = 16;
+const SHARES: usize = 2 + NOTES;
+
+/// Words of the map `journal` of a tracer with room for so many scopes.
+pub(crate) fn words(scopes: u32) -> u32 {
+    u32::try_from(SLOTS + 2 * slot_words(scopes as usize)).unwrap_or(u32::MAX)
+}
+
+const fn slot_words(scopes: usize) -> usize {
+    SHARES + (scopes + 1) * Share::WORDS
+}
 
 impl Journal {
-    pub(crate) fn open(map: impl AsFd) -> io::Result<Journal> {
-        let len = WORDS * 8;
-        Ok(Journal { words: Arc::new(Mapped::new(map, 0, len, Access::ReadWrite)?) })
+    /// A map of `words` words.
+    pub(crate) fn open(map: impl AsFd, words: u32) -> io::Result<Journal> {
+        let words = words as usize;
+        // One of another version may have another size; what is read of it is its version.
+        let shares = words.saturating_sub(SLOTS + 2 * SHARES) / (2 * Share::WORDS);
+        let scopes = shares.checked_sub(1).ok_or_else(|| io::Error::other("the journal is too small"))?;
+        Ok(Journal { words: Arc::new(Mapped::new(map, 0, words * 8, Access::ReadWrite)?), scopes })
+    }
+
+    fn slot(&self, number: usize) -> usize {
+        SLOTS + number * slot_words(self.scopes)
     }
 
     /// States what is written.
     pub fn commit(&self, progress: &Progress) {
         let next = 1 - self.current();
-        let fields = std::iter::once(progress.position).chain(progress.told).chain(progress.notes);
-        for (word, field) in (SLOTS[next]..).zip(fields) {
-            self.set(word, field);
+        let shares = &progress.shares[..progress.shares.len().min(self.scopes + 1)];
+        let numbers = [progress.position, shares.len() as u64].into_iter().chain(progress.notes);
+        let numbers = numbers.chain(shares.iter().flat_map(|share| share.told.into_iter().chain(share.notes)));
+        for (word, number) in (self.slot(next)..).zip(numbers) {
+            self.set(word, number);
         }
         self.words.u64_at(CURRENT * 8).store(next as u64, Ordering::Release);
     }
 
     /// The last statement.
     pub fn progress(&self) -> Progress {
-        let slot = SLOTS[self.current()];
-        let told = slot + 1;
-        let notes = told + TOLD;
+        let slot = self.slot(self.current());
+        let numbers = |first: usize| move |at: usize| self.get(first + at);
+        let share = |number: usize| {
+            let first = slot + SHARES + number * Share::WORDS;
+            Share { told: std::array::from_fn(numbers(first)), notes: std::array::from_fn(numbers(first + TOLD)) }
+        };
+        let count = usize::try_from(self.get(slot + 1)).unwrap_or(usize::MAX).min(self.scopes + 1);
         Progress {
             position: self.get(slot),
-            told: std::array::from_fn(|at| self.get(told + at)),
-            notes: std::array::from_fn(|at| self.get(notes + at)),
+            notes: std::array::from_fn(numbers(slot + 2)),
+            shares: (0..count).map(share).collect(),
         }
     }
 
@@ -100,7 +161,7 @@ impl Journal {
     pub(crate) fn position(&self) -> u64 {
         loop {
             let current = self.current();
-            let position = self.get(SLOTS[current]);
+            let position = self.get(self.slot(current));
             std::sync::atomic::fence(Ordering::Acquire);
             if self.current() == current {
                 return position;

@@ -92,7 +92,7 @@ impl Kernel {
         let index = Mapped::new(&maps.bss, 0, size_of::<types::bss>(), Access::ReadWrite).map_err(failed)?;
         let len = maps.budgets.max_entries() as usize * size_of::<scope_budget>();
         let budgets = Mapped::new(&maps.budgets, 0, len, Access::ReadWrite).map_err(failed)?;
-        let journal = Journal::open(&maps.journal).map_err(failed)?;
+        let journal = Journal::open(&maps.journal, maps.journal.max_entries()).map_err(failed)?;
         Ok(Kernel { maps, programs, links, journal, index, budgets })
     }
 

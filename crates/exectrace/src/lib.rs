@@ -10,7 +10,7 @@
 //!            enrich  exec + boot id, clock -> Event
 //!                               |
 //!                               v
-//!            Item::Exec(Event) | Item::Lost(Loss), in the order of the ring
+//!            Item::Exec(Event) | Item::Lost(Loss) | …, in the order of the ring
 //! ```
 //!
 //! Needs a kernel from 5.8 on with BTF, and the capabilities BPF and PERFMON. What to trace is a [`Scope`]:
@@ -25,7 +25,7 @@
 //!     tracer.poll(Duration::from_millis(100), |item| match item {
 //!         Item::Exec(event) => println!("{} {:?}", event.pid, event.filename),
 //!         Item::Lost(loss) => println!("{} execs lost: {}", loss.count, loss.reason.name()),
-//!         Item::Failed(_) | Item::Ended(_) => {} // not asked for
+//!         Item::Failed(_) | Item::Ended(_) | Item::Gone(_) => {}
 //!     })?;
 //! }
 //! # #[allow(unreachable_code)] Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,9 +57,9 @@ mod tracer;
 pub use builder::{Backup, Failed, TracerBuilder};
 pub use event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origin, Partial, Status, Traits};
 pub use failed_hook::FailedHook;
-pub use journal::{Journal, NOTES, Progress};
+pub use journal::{Journal, NOTES, Progress, SCOPE_NOTES, Share};
 pub use loss::{Loss, LossReason, What};
 pub use pin::{LeftBehind, unpin};
 pub use running::Running;
 pub use scope::{Cgroup, Known, PidNamespace, Scope, ScopeError, ScopeId, Tree};
-pub use tracer::{Item, ScopeStats, Tracer, TracerError};
+pub use tracer::{Gone, Item, ScopeStats, Tracer, TracerError};

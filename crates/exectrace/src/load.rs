@@ -12,6 +12,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapMut, OpenObject, ProgramM
 use crate::builder::{Backup, Failed, TracerBuilder};
 use crate::failed_hook::{self, FailedHook};
 use crate::host;
+use crate::journal;
 use crate::kernel::{Field, Kernel, Maps, Programs};
 use crate::skel::types::{self, exclude_key};
 use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
@@ -92,6 +93,9 @@ fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs
     open.progs.fexit_compat_execveat.set_autoload(compat);
     open.progs.exit_execve.set_autoload(tracepoint);
     open.progs.exit_execveat.set_autoload(tracepoint);
+    // Only a tracer that may have a successor keeps a journal of its scopes.
+    let journal_scopes = if settings.pin.is_some() { settings.max_scopes } else { 0 };
+    open.maps.journal.set_max_entries(journal::words(journal_scopes))?;
     open.maps.records.set_max_entries(settings.ring_bytes)?;
     open.maps.stats.set_max_entries((settings.max_scopes + 1) * types::hook::HOOK_COUNT.0)?;
     open.maps.budgets.set_max_entries(settings.max_scopes + 1)?;

@@ -129,7 +129,8 @@ impl PinFolder {
 
     fn journal(&self) -> Result<Journal, TracerError> {
         let map = MapHandle::from_pinned_path(self.path.join(map_name("journal"))).map_err(failed)?;
-        Journal::open(&map).map_err(|source| TracerError::System { what: "reading the journal", source })
+        Journal::open(&map, map.max_entries())
+            .map_err(|source| TracerError::System { what: "reading the journal", source })
     }
 
     /// How many scopes were added to what is there.

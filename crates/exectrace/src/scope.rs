@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
+
 use crate::cgroup;
 use crate::procfs::{Procfs, Search};
 
@@ -76,6 +79,8 @@ pub enum Known {
     PidNamespace(u32),
     /// It is the tree below the process that had this number.
     Tree(u32),
+    /// It is a cgroup.
+    Cgroup,
 }
 
 /// What a scope is, in two words, for who takes over.
@@ -97,6 +102,15 @@ impl Identity {
 
     fn of_tree(tree: &Tree) -> Identity {
         Identity { kind: 3, key: tree.start_ticks << PID_BITS | u64::from(tree.root) }
+    }
+
+    /// The number, if it is a PID namespace.
+    pub(crate) fn pid_namespace(self) -> Option<u32> {
+        u32::try_from(self.key).ok().filter(|number| self == Identity::of_pid_namespace(*number))
+    }
+
+    pub(crate) fn is_cgroup(self) -> bool {
+        self.kind == 2
     }
 
     pub(crate) fn is_tree_of(self, root: u32) -> bool {
@@ -262,6 +276,12 @@ impl Cgroup {
 
     pub(crate) fn folder(&self) -> &OwnedFd {
         &self.held
+    }
+
+    /// Whether the folder was removed: then there is no such cgroup any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let procs = statat(&self.held, "cgroup.procs", AtFlags::empty());
+        matches!(procs, Err(Errno::NOENT | Errno::NODEV))
     }
 
     /// The cgroup's id, which is its folder's inode number.

@@ -167,40 +167,35 @@ impl Tracer {
             self.kernel.index().set(Field::OWN, 0);
         }
         let skipped = self.skipped()?;
-        let mut counted = [[0; LossReason::COUNT]; What::COUNT];
         let scopes: Vec<(ScopeId, bool)> =
             self.scopes.iter().map(|(id, scope)| (*id, matches!(scope, Scope::Children))).collect();
-        for (scope, is_own) in &scopes {
-            for (hook, stats) in self.kernel.stats(*scope)? {
+        for (scope, is_own) in scopes {
+            let mut ring_full = [0; What::COUNT];
+            for (hook, stats) in self.kernel.stats(scope)? {
                 // Only a program that saw something has told its CPU.
                 if stats.seen > 0 {
                     let cpu = u32::try_from(stats.cpu).unwrap_or(u32::MAX);
-                    self.inbox.ledger.resume((*scope, hook, cpu), stats.lost_ring_full);
+                    self.inbox.ledger.resume((scope, hook, cpu), stats.lost_ring_full);
                 }
                 let what = What::of_hook(hook);
-                let told = self.told.entry((*scope, what)).or_default();
+                ring_full[what.index()] += stats.lost_ring_full;
+                let told = self.told.entry((scope, what)).or_default();
                 told.missed += stats.missed;
                 told.busy += stats.lost_busy;
-                if !is_own {
-                    counted[what.index()][LossReason::RingFull.index()] += stats.lost_ring_full;
-                    counted[what.index()][LossReason::ProgramBusy.index()] += stats.lost_busy;
-                }
             }
+            let left = left.of(Some(scope));
             for what in What::ALL {
-                let told = self.told.entry((*scope, what)).or_default();
+                let told = self.told.entry((scope, what)).or_default();
                 told.missed = told.missed.min(skipped);
-                if !is_own {
-                    counted[what.index()][LossReason::ProgramSkipped.index()] += told.missed;
-                }
-            }
-        }
-        let mut workspaces = scopes.iter().filter(|(_, is_own)| !is_own).map(|(id, _)| *id);
-        let only = workspaces.next().filter(|_| workspaces.next().is_none());
-        for what in What::ALL {
-            for reason in LossReason::ALL {
-                let count = counted[what.index()][reason.index()].saturating_sub(left.told(what, reason));
-                if count > 0 {
-                    on_item(Item::Lost(Loss { what, scope: only, reason, count }));
+                for (reason, counted) in [
+                    (LossReason::RingFull, ring_full[what.index()]),
+                    (LossReason::ProgramSkipped, told.missed),
+                    (LossReason::ProgramBusy, told.busy),
+                ] {
+                    let count = counted.saturating_sub(left.told(what, reason));
+                    if count > 0 && !is_own {
+                        on_item(Item::Lost(Loss { what, scope: Some(scope), reason, count }));
+                    }
                 }
             }
         }
@@ -225,7 +220,8 @@ impl Tracer {
 }
 
 impl Kernel {
-    fn identity(&self, scope: ScopeId) -> Identity {
+    /// What a scope is.
+    pub(crate) fn identity(&self, scope: ScopeId) -> Identity {
         let (kind, key) = self.identity_words(scope);
         Identity { kind, key }
     }
@@ -243,6 +239,7 @@ impl Known {
             Known::Any => identity.kind != Identity::CHILDREN.kind,
             Known::PidNamespace(number) => identity == Identity::of_pid_namespace(number),
             Known::Tree(root) => identity.is_tree_of(root),
+            Known::Cgroup => identity.is_cgroup(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! into the kernel. What can fail at the start fails in [`TracerBuilder::open`] with advice; after that the loop only
 //! reads.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -42,6 +42,19 @@ pub enum Item {
     Ended(Box<Ended>),
     /// What is missing here.
     Lost(Loss),
+    /// A PID namespace or a cgroup is no more, and nothing can run there again.
+    Gone(Gone),
+}
+
+/// A scope that is no more. Told once for each scope, up to a second late; execs that were under way may still follow. Of
+/// trees this is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// The scope.
+    pub scope: ScopeId,
+    /// When the first process of the namespace ended, which takes all others with it; or when it was seen that the cgroup's
+    /// folder was removed.
+    pub time: SystemTime,
 }
 
 /// Why there is no tracer, or no longer.
@@ -113,6 +126,7 @@ pub struct Tracer {
     round: u64,
     next_count: Instant,
     pub(crate) told: BTreeMap<(ScopeId, What), Told>,
+    gone: BTreeSet<ScopeId>,
     pub(crate) pinned: Option<Pinned>,
 }
 
@@ -193,15 +207,16 @@ impl Tracer {
             round: 0,
             next_count: Instant::now() + COUNT_EVERY,
             told: BTreeMap::new(),
+            gone: BTreeSet::new(),
             pinned,
         };
         tracer.skip_committed();
         Ok(tracer)
     }
 
-    /// Where to commit what is written. Without [`TracerBuilder::pin`] nobody looks there.
-    pub fn journal(&self) -> Journal {
-        self.kernel.journal.clone()
+    /// Where to commit what is written; `None` without [`TracerBuilder::pin`], where nobody would look there.
+    pub fn journal(&self) -> Option<Journal> {
+        self.pinned.as_ref().map(|_| self.kernel.journal.clone())
     }
 
     /// Position in the ring before which everything has been handed out.
@@ -593,7 +608,42 @@ impl Tracer {
         if recursion_misses(&self.kernel.programs.fork)? > 0 {
             self.kernel.index().set(Field::FORKS_MISSED, 1);
         }
+        self.tell_gone(on_item)
+    }
+
+    fn tell_gone(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
+        for (scope, what) in &self.scopes {
+            if self.gone.contains(scope) {
+                continue;
+            }
+            let time = match what {
+                Scope::Cgroup(cgroup) => cgroup.is_gone().then(SystemTime::now),
+                Scope::PidNamespace(namespace) => self.namespace_ended(namespace.number())?,
+                Scope::Pinned(_) => match self.kernel.identity(*scope).pid_namespace() {
+                    Some(number) => self.namespace_ended(number)?,
+                    None => None,
+                },
+                Scope::Tree(_) | Scope::Node | Scope::Children => None,
+            };
+            if let Some(time) = time {
+                self.gone.insert(*scope);
+                on_item(Item::Gone(Gone { scope: *scope, time }));
+            }
+        }
         Ok(())
+    }
+
+    /// When the init of a namespace ended that is a scope.
+    fn namespace_ended(&self, number: u32) -> Result<Option<SystemTime>, TracerError> {
+        let row = self
+            .kernel
+            .maps
+            .pid_ns_scopes
+            .lookup(&number.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|source| TracerError::Kernel { step: "looking at a scope", source, log: String::new() })?;
+        let at = offset_of!(types::ns_scope, ended);
+        let ended = row.and_then(|row| Some(u64::from_ne_bytes(row.get(at..at + 8)?.try_into().ok()?)));
+        Ok(ended.filter(|ended| *ended > 0).map(|ended| boot_time() + Duration::from_nanos(ended)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `exectrace run`: a command under our eyes, as if we were not there.
 
 use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use exectrace::{Scope, Tracer, Tree};
+use nix::libc;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
@@ -16,7 +18,9 @@ use super::proc;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
 use crate::labels::LabelSource;
+use crate::line::Why;
 use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
+use crate::start::Watch;
 
 pub(crate) fn main(args: RunArgs) -> ExitCode {
     match run(&args) {
@@ -30,7 +34,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let opened = Log::open(&args.logging)?;
-    let mut tracer = pipeline::tracer(&args.logging)?.open()?;
+    let mut tracer = pipeline::open(&args.logging, None)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
     let since = SystemTime::now();
@@ -51,15 +55,14 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
         logging: &args.logging,
         look: Look { format: args.output, tree: args.tree, fields: args.logging.fields },
         labels: LabelSource::fixed([]),
-        proc: proc(),
-        since,
         // The tree begins with the command.
-        expect_running: false,
+        watch: Watch { proc: proc(), since, expect_running: false, until: None },
         service: None,
+        ends_with_its_scopes: false,
     };
     let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     pipeline.read(&mut tracer, &[ended.as_fd()])?;
-    pipeline.stop(tracer, "command_ended", Account::IfNotWhole)
+    pipeline.stop(tracer, Why::CommandEnded, Account::IfNotWhole)
 }
 
 fn spawn(words: &[OsString]) -> anyhow::Result<Child> {
@@ -87,9 +90,13 @@ static COMMAND: AtomicI32 = AtomicI32::new(0);
 static EARLY: AtomicI32 = AtomicI32::new(0);
 
 /// What is sent to us is meant for the command, from before it starts: nothing may end us and leave it without us. What
-/// a terminal sends at a key press it sends to the command as well, as soon as there is one.
+/// a terminal sends at a key press it sends to the command as well, as soon as there is one. What we were told to ignore
+/// (nohup) stays so, because the command inherits that, and would not inherit a handler.
 fn catch_signals() -> anyhow::Result<()> {
     for signal in [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT] {
+        if is_ignored(signal) {
+            continue;
+        }
         let from_a_key = [SIGINT, SIGQUIT].contains(&signal);
         let handle = move || match COMMAND.load(Ordering::SeqCst) {
             0 => EARLY.store(signal, Ordering::SeqCst),
@@ -100,6 +107,14 @@ fn catch_signals() -> anyhow::Result<()> {
         unsafe { signal_hook::low_level::register(signal, handle) }.context("handling a signal")?;
     }
     Ok(())
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only fills in the old one, of which zeros are a valid value.
+    let (status, action) =
+        unsafe { (libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()), action.assume_init()) };
+    status == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 fn forward_signals_to(child: &Child) {

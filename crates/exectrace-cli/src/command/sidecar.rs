@@ -14,35 +14,53 @@ use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
-use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
+use crate::line::Why;
+use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan, Watched};
+use crate::start::Watch;
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: SidecarArgs) -> ExitCode {
     exit_code(sidecar(args))
 }
 
+/// One run for each PID namespace that the workspace has, one after the other: its container may start anew.
 fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
+    let mut until = None;
+    while watch(&args, &stop, until)? == Watched::ToItsEnd {
+        until = Some(SystemTime::now());
+    }
+    Ok(())
+}
+
+fn watch(args: &SidecarArgs, stop: &StopSignal, until: Option<SystemTime>) -> anyhow::Result<Watched> {
     let mut labels = LabelSource::fixed(args.labels.clone()).with_folder(args.labels_dir.clone());
     labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
     let log = Log::open(&args.logging)?;
-    let mut tracer = pipeline::service(&args.logging, &args.service)?;
-    if !find_workspace(&args, &mut tracer, &stop)? {
-        return Ok(());
+    let mut tracer = pipeline::open(&args.logging, Some(&args.service))?;
+    if !find_workspace(args, &mut tracer, stop)? {
+        return Ok(Watched::AsAsked);
     }
     let since = SystemTime::now();
     let plan = Plan {
         logging: &args.logging,
         look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
         labels,
-        proc: proc(),
-        since,
-        expect_running: true,
+        watch: Watch { proc: proc(), since, expect_running: true, until },
         service: Some(&args.service),
+        ends_with_its_scopes: true,
     };
     let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
-    pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer, "signal", Account::Always)
+    let watched = pipeline.read(&mut tracer, &[stop.as_fd()])?;
+    let why = match watched {
+        Watched::AsAsked => Why::Signal,
+        Watched::ToItsEnd => {
+            tracing::info!("the workspace's PID namespace is gone");
+            Why::ScopeGone
+        }
+    };
+    pipeline.stop(tracer, why, Account::Always)?;
+    Ok(watched)
 }
 
 /// Adds the workspace's scope; false if somebody said stop before it was known.

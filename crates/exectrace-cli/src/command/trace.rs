@@ -10,7 +10,9 @@ use exectrace::{Cgroup, Known, PidNamespace, Scope, ScopeError, Tree};
 use super::{exit_code, proc};
 use crate::cli::{TargetArgs, TraceArgs};
 use crate::labels::LabelSource;
+use crate::line::Why;
 use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
+use crate::start::Watch;
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: TraceArgs) -> ExitCode {
@@ -20,7 +22,7 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     let log = Log::open(&args.logging)?;
-    let mut tracer = pipeline::service(&args.logging, &args.service)?;
+    let mut tracer = pipeline::open(&args.logging, Some(&args.service))?;
     for scope in scopes(&args.target, tracer.known_scopes())? {
         tracer.add_scope(scope).context("adding the scope")?;
     }
@@ -29,15 +31,14 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         logging: &args.logging,
         look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },
         labels: LabelSource::fixed([]),
-        proc: proc(),
-        since,
-        expect_running: true,
+        watch: Watch { proc: proc(), since, expect_running: true, until: None },
         service: Some(&args.service),
+        ends_with_its_scopes: false,
     };
     let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     tracing::info!("tracing");
     pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer, "signal", Account::Always)
+    pipeline.stop(tracer, Why::Signal, Account::Always)
 }
 
 /// The scopes in the order of their kinds. Where another tracer has left some (`known`), they need not be there any more.
@@ -57,7 +58,7 @@ fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
         scopes.push(or_pinned(Tree::of_process(proc(), *pid).map(Scope::Tree), Known::Tree(*pid))?);
     }
     for path in &target.cgroup {
-        scopes.push(Scope::Cgroup(Cgroup::open(path)?));
+        scopes.push(or_pinned(Cgroup::open(path).map(Scope::Cgroup), Known::Cgroup)?);
     }
     if target.all {
         scopes.push(Scope::Node);

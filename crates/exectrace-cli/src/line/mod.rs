@@ -6,10 +6,9 @@ pub(crate) mod json;
 pub(crate) mod samples;
 pub(crate) mod text;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use exectrace::{Args, Ended, Event, FailedExec, Running, ScopeId, What};
+use exectrace::{Args, Ended, Event, FailedExec, Gone, Running, ScopeId, What};
 
 use crate::ledger::{Books, Reason, Snapshot};
 
@@ -24,6 +23,7 @@ pub(crate) enum Entry {
     Running(Box<Running>),
     Ledger(Box<Snapshot>),
     Watchdog(Watchdog),
+    Gone(Gone),
     Stop(Stop),
     /// No line: all up to this position in the ring is in the log once what came before is.
     Reached(u64),
@@ -100,8 +100,8 @@ pub(crate) struct Resumed {
     pub(crate) line: u64,
     /// Its books up to that line.
     pub(crate) books: Books,
-    /// What was left out so far, by [`What::index`].
-    pub(crate) excluded: [BTreeMap<&'static str, u64>; What::COUNT],
+    /// What the kernel's half had counted when this run began.
+    pub(crate) counts: Snapshot,
 }
 
 /// Whether exectrace sees what it starts itself.
@@ -117,11 +117,33 @@ pub(crate) struct Watchdog {
 /// The last line of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stop {
-    pub(crate) why: &'static str,
+    pub(crate) why: Why,
     /// The kernel's half stays and keeps what comes.
     pub(crate) pinned: bool,
     /// Where it ends in the ring.
     pub(crate) position: u64,
+}
+
+/// Why a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Somebody asked for it.
+    Signal,
+    /// So did the command that it was to log.
+    CommandEnded,
+    /// There is nothing to watch any more.
+    ScopeGone,
+}
+
+impl Why {
+    /// Its name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Why::Signal => "signal",
+            Why::CommandEnded => "command_ended",
+            Why::ScopeGone => "scope_gone",
+        }
+    }
 }
 
 /// Where in its run a line stands.

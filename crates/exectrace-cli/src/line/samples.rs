@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{
-    Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, LossReason, Origin, Partial, Running, ScopeId, Status,
-    Traits, What,
+    Args, Ended, Event, ExecId, FailedExec, Gone, Hook, Interpreter, LossReason, Origin, Partial, Running, ScopeId,
+    Status, Traits, What,
 };
 
 use super::{Entry, Lost, Resumed, Start};
@@ -189,7 +189,7 @@ pub(crate) fn start_after_a_gap() -> Start {
 /// A run that takes over from one that was killed.
 pub(crate) fn start_resumed() -> Start {
     Start {
-        scopes: vec![(ScopeId::FIRST, "pinned", String::new())],
+        scopes: vec![(ScopeId::FIRST, "pinned", String::new()), (second_scope(), "cgroup", "3046".to_owned())],
         running: None,
         chained: Some(KEYED),
         resumed: Some(resumed()),
@@ -199,9 +199,12 @@ pub(crate) fn start_resumed() -> Start {
 
 /// What a run knows of one whose books were [`books`].
 pub(crate) fn resumed() -> Resumed {
-    let excluded =
-        [BTreeMap::from([("path", 5), ("uid", 4)]), BTreeMap::from([("errno", 12), ("uid", 1)]), BTreeMap::new()];
-    Resumed { run: 0x07ab_cdef, line: 1_204, books: books(), excluded }
+    Resumed { run: 0x07ab_cdef, line: 1_204, books: books(), counts: busy() }
+}
+
+/// A namespace whose first process has ended.
+pub(crate) fn gone() -> Gone {
+    Gone { scope: ScopeId::FIRST, time: uname().time }
 }
 
 /// The books of a log that lacks something of everything.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use exectrace::{Ended, Event, ExecId, FailedExec, What};
+use exectrace::{Ended, Event, ExecId, FailedExec, Gone, What};
 
 use super::{Entry, Lost, Watchdog, cmdline, errno_name, signal_name};
 
@@ -32,6 +32,7 @@ impl TextEncoder {
             Entry::Ended(ended) => self.ended(ended),
             Entry::Lost(lost) => self.lost(lost, now),
             Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
+            Entry::Gone(gone) => self.gone(gone),
             // For who reads the log as it comes, these say nothing.
             Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Reached(_) | Entry::Stop(_) => return,
         };
@@ -77,6 +78,11 @@ impl TextEncoder {
         let text =
             if watchdog.seen { "the kernel program sees execs again" } else { "the kernel program sees nothing" };
         format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, text))
+    }
+
+    fn gone(&self, gone: &Gone) -> String {
+        let text = format!("scope {} is gone: nothing can run there any more", gone.scope);
+        format!("{} {}", self.styled(DIM, &time(gone.time)), self.styled(DIM, &text))
     }
 
     fn head(&self, when: SystemTime, pid: u32, uid: u32) -> String {

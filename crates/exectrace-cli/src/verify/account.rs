@@ -1,21 +1,19 @@
 //! The account of one run: its numbers without a hole, and its ledgers against its lines.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::finding::{Finding, Kind};
-use super::line::{Ledger, Reasons, Resumed, Start, Sums, Time, parse_time};
+use super::line::{Ledger, Resumed, Start, Sums, Time, parse_time};
 use super::record::{Detail, LineKind, Record, TRUNCATED};
+use super::sums::{Bases, Counted, Tally, Totals, add, count, is_same, minus, plus, total};
 use crate::seal::Run;
 
 /// What a run came to.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Execs in the log, those left out that a later run tells again.
-    pub(super) execs: u64,
-    pub(super) excluded: Reasons,
-    pub(super) lost: Reasons,
-    /// Execs of lines that are missing, as far as ledgers tell them.
-    pub(super) missing: u64,
-    /// As the ledgers say; `None` for a run without one.
-    pub(super) seen: Option<u64>,
+    pub(super) execs: Totals,
+    /// The same of each scope, where there are several.
+    pub(super) scopes: BTreeMap<u32, Totals>,
     /// Attempts that failed, and ends of processes, in the log.
     pub(super) failed: u64,
     pub(super) exits: u64,
@@ -29,35 +27,13 @@ pub(super) struct Account {
     pub(super) stop: Option<(Time, String, bool)>,
 }
 
-/// Which events a number counts.
-const WHATS: [&str; 3] = ["execs", "failed", "exits"];
-
-/// Numbers of one kind of events.
-#[derive(Debug, Clone, Default)]
-struct Tally {
-    written: u64,
-    lost: Reasons,
-}
-
-/// Numbers that began before the lines that are there.
-#[derive(Debug, Clone)]
-enum Base {
-    /// Those of the run's start.
-    Known(Sums),
-    /// The first ledger will tell.
-    Unknown,
-}
-
-impl Base {
-    fn zero() -> Base {
-        let (excluded, lost) = (Reasons::new(), Reasons::new());
-        Base::Known(Sums { seen: 0, written: 0, excluded, lost, waiting: 0 })
-    }
-
-    fn sums(&self) -> Option<&Sums> {
-        match self {
-            Base::Known(sums) => Some(sums),
-            Base::Unknown => None,
+impl Account {
+    /// The totals that a number is of, if it is of any.
+    fn totals(&mut self, counted: Counted) -> Option<&mut Totals> {
+        match counted {
+            Counted::Execs => Some(&mut self.execs),
+            Counted::ExecsOf(scope) => Some(self.scopes.entry(scope).or_default()),
+            Counted::Failed | Counted::Exits => None,
         }
     }
 }
@@ -65,7 +41,7 @@ impl Base {
 /// What lies between two ledgers.
 #[derive(Default)]
 struct Interval {
-    counted: [Tally; 3],
+    counted: BTreeMap<Counted, Tally>,
     /// Indices of the findings of lines that are missing here.
     gaps: Vec<usize>,
     /// The missing numbers.
@@ -77,6 +53,11 @@ struct Interval {
 impl Interval {
     fn is_complete(&self) -> bool {
         self.missing.is_empty() && !self.unreadable
+    }
+
+    /// Whether what is missing here is told again by a run that goes on after line `until`.
+    fn is_told_again(&self, until: u64) -> bool {
+        !self.missing.is_empty() && self.missing.iter().all(|(first, _)| *first > until)
     }
 }
 
@@ -95,12 +76,13 @@ pub(super) fn judge(
         until: resumed.map_or(u64::MAX, |resumed| resumed.line),
         findings,
         account: Account::default(),
-        base: [Base::Unknown, Base::Unknown, Base::Unknown],
-        last: [const { None }; 3],
+        scopes: lines.first().is_some_and(|first| has_several_scopes(first, details)),
+        base: Bases::default(),
+        last: BTreeMap::new(),
         last_ledger: 0,
         interval: Interval::default(),
         blind: None,
-        at_resume: None,
+        at_resume: BTreeMap::new(),
     };
     for at in 0..lines.len() {
         judge.line(at);
@@ -117,16 +99,18 @@ struct Judge<'a> {
     until: u64,
     findings: &'a mut Vec<Finding>,
     account: Account,
-    base: [Base; 3],
+    /// Each scope has an account of its own.
+    scopes: bool,
+    base: Bases,
     /// The numbers of the last ledger.
-    last: [Option<Sums>; 3],
+    last: BTreeMap<Counted, Sums>,
     /// Its number, 0 before the first.
     last_ledger: u64,
     interval: Interval,
     /// Index of the finding of a watchdog that saw nothing.
     blind: Option<usize>,
-    /// Execs written, and lost, up to `until`, the base included; `None` if lines are missing before.
-    at_resume: Option<Tally>,
+    /// Written and lost up to `until`, the base included; empty if lines are missing before.
+    at_resume: BTreeMap<Counted, Tally>,
 }
 
 impl<'a> Judge<'a> {
@@ -146,7 +130,9 @@ impl<'a> Judge<'a> {
         }
         self.count(at, record, is_told_again);
         if record.line == self.until {
-            self.at_resume = self.cumulative();
+            let counted: Vec<Counted> = self.last.keys().chain(self.interval.counted.keys()).copied().collect();
+            let all = counted.into_iter().chain([Counted::Execs]);
+            self.at_resume = all.filter_map(|counted| Some((counted, self.cumulative(counted)?))).collect();
         }
     }
 
@@ -158,11 +144,13 @@ impl<'a> Judge<'a> {
             }
             return;
         };
-        self.base = match &start.resumed {
-            None => [Base::zero(), Base::zero(), Base::zero()],
-            Some(Resumed { execs, failed, exits, .. }) => [Some(execs), failed.as_ref(), exits.as_ref()]
-                .map(|sums| sums.map_or(Base::Unknown, |sums| Base::Known(sums.clone()))),
+        let Some(resumed) = &start.resumed else {
+            self.base = Bases::nothing();
+            return;
         };
+        for (counted, sums) in resumed.sums() {
+            self.base.set(counted, sums.clone());
+        }
     }
 
     fn count(&mut self, at: usize, record: &Record, is_told_again: bool) {
@@ -172,17 +160,21 @@ impl<'a> Judge<'a> {
         }
         match record.kind {
             LineKind::Exec => {
-                self.interval.counted[0].written += 1;
-                self.account.execs += once;
+                for counted in self.execs_of(Some(record.scope)) {
+                    self.interval.counted.entry(counted).or_default().written += 1;
+                    if let Some(totals) = self.account.totals(counted) {
+                        totals.execs += once;
+                    }
+                }
                 self.account.args_cut += u64::from(record.has(TRUNCATED)) * once;
                 self.account.without_id += u64::from(record.detail == 0) * once;
             }
             LineKind::ExecFailed => {
-                self.interval.counted[1].written += 1;
+                self.interval.counted.entry(Counted::Failed).or_default().written += 1;
                 self.account.failed += once;
             }
             LineKind::Exit => {
-                self.interval.counted[2].written += 1;
+                self.interval.counted.entry(Counted::Exits).or_default().written += 1;
                 self.account.exits += once;
             }
             LineKind::Running => self.account.running += 1,
@@ -195,19 +187,28 @@ impl<'a> Judge<'a> {
                 }
             }
             LineKind::Stop => self.stop(at, record),
+            LineKind::ScopeGone => {}
             LineKind::Unknown => self.account.unknown += 1,
             LineKind::Broken => self.interval.unreadable = true,
         }
     }
 
+    /// What an exec, or a loss of execs, counts for.
+    fn execs_of(&self, scope: Option<u32>) -> impl Iterator<Item = Counted> + use<> {
+        let scope = scope.filter(|scope| self.scopes && *scope > 0);
+        [Counted::Execs].into_iter().chain(scope.map(Counted::ExecsOf))
+    }
+
     fn lost(&mut self, at: usize, record: &Record, is_told_again: bool) {
         let Some(Detail::Lost(lost)) = self.detail(record) else { return };
-        let what = match lost.what.as_deref() {
-            None => 0,
-            Some("exec-failed") => 1,
-            Some(_) => 2,
+        let counted: Vec<Counted> = match lost.what.as_deref() {
+            None => self.execs_of(lost.scope).collect(),
+            Some("exec-failed") => vec![Counted::Failed],
+            Some(_) => vec![Counted::Exits],
         };
-        add(&mut self.interval.counted[what].lost, &lost.reason, lost.count);
+        for counted in counted {
+            add(&mut self.interval.counted.entry(counted).or_default().lost, &lost.reason, lost.count);
+        }
         if is_told_again {
             return;
         }
@@ -244,7 +245,7 @@ impl<'a> Judge<'a> {
         if !is_balanced {
             self.contradiction(record, "a stop without a ledger right before it");
         }
-        let waiting = self.last[0].as_ref().map_or(0, |sums| sums.waiting);
+        let waiting = self.last.get(&Counted::Execs).map_or(0, |sums| sums.waiting);
         if !stop.pinned && waiting > 0 && before.is_some_and(|before| before.kind == LineKind::Ledger) {
             let finding = Finding::new(Kind::Waiting, "seen, and not written before the stop").run(self.run);
             let finding = finding.lines(record.line, record.line).execs(Some(waiting));
@@ -273,21 +274,36 @@ impl<'a> Judge<'a> {
     fn ledger(&mut self, record: &Record) {
         let Some(Detail::Ledger(ledger)) = self.detail(record) else { return };
         self.check_range(record, ledger);
-        let sums = [Some(&ledger.execs), ledger.failed.as_ref(), ledger.exits.as_ref()];
-        for (which, sums) in sums.into_iter().enumerate() {
-            let Some(sums) = sums else {
-                if self.interval.counted[which].written > 0 {
-                    let why = format!("a ledger that says nothing of {}, after lines of them", WHATS[which]);
-                    self.contradiction(record, &why);
-                }
-                continue;
-            };
-            self.check_identity(record, which, sums);
-            self.check_sums(record, which, sums);
-            self.last[which] = Some(sums.clone());
+        for (counted, sums) in ledger.sums() {
+            self.check_identity(record, counted, sums);
+            self.check_sums(record, counted, sums);
+            self.last.insert(counted, sums.clone());
         }
+        let told = |wanted: Counted| ledger.sums().any(|(counted, _)| counted == wanted);
+        let untold = self.interval.counted.iter().find(|(counted, tally)| tally.written > 0 && !told(**counted));
+        if let Some(counted) = untold.map(|(counted, _)| *counted) {
+            self.contradiction(record, &format!("a ledger that says nothing of {counted}, after lines of them"));
+        }
+        self.check_scopes(record, ledger);
         self.last_ledger = record.line;
         self.interval = Interval::default();
+    }
+
+    /// All execs are some scope's; which one lost some is not always known.
+    fn check_scopes(&mut self, record: &Record, ledger: &Ledger) {
+        if ledger.scopes.is_empty() {
+            return;
+        }
+        let all =
+            |of: fn(&Sums) -> u64| ledger.scopes.iter().map(|scope| of(&scope.execs)).fold(0, u64::saturating_add);
+        let (seen, written) = (all(|sums| sums.seen), all(|sums| sums.written));
+        if (seen, written) != (ledger.execs.seen, ledger.execs.written) {
+            let why = format!(
+                "a ledger of {} execs seen and {} written, and of {seen} and {written} in all scopes together",
+                ledger.execs.seen, ledger.execs.written
+            );
+            self.contradiction(record, &why);
+        }
     }
 
     fn check_range(&mut self, record: &Record, ledger: &Ledger) {
@@ -309,23 +325,22 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn check_identity(&mut self, record: &Record, which: usize, sums: &Sums) {
+    fn check_identity(&mut self, record: &Record, counted: Counted, sums: &Sums) {
         let parts = [sums.written, sums.waiting].into_iter().chain(sums.excluded.values().copied());
         let told = parts.chain(sums.lost.values().copied()).fold(0, u64::saturating_add);
         if told != sums.seen {
             let why = format!(
-                "a ledger that does not add up: {} {} seen, and {told} written, excluded, lost or waiting",
-                sums.seen, WHATS[which]
+                "a ledger that does not add up: {} {counted} seen, and {told} written, excluded, lost or waiting",
+                sums.seen
             );
             self.contradiction(record, &why);
         }
     }
 
     /// What the ledger says against what lies before it.
-    fn check_sums(&mut self, record: &Record, which: usize, sums: &Sums) {
-        let what = WHATS[which];
-        let Tally { written, lost } = self.interval.counted[which].clone();
-        let Some(from) = self.last[which].as_ref().or_else(|| self.base[which].sums()) else {
+    fn check_sums(&mut self, record: &Record, what: Counted, sums: &Sums) {
+        let Tally { written, lost } = self.interval.counted.get(&what).cloned().unwrap_or_default();
+        let Some(from) = self.last.get(&what).cloned().or_else(|| self.base.get(what)) else {
             // The first numbers that are known: what was told before the lines that are there began.
             let base = Sums {
                 seen: sums.seen.saturating_sub(written).saturating_sub(total(&lost)).saturating_sub(sums.waiting),
@@ -334,31 +349,24 @@ impl<'a> Judge<'a> {
                 lost: minus(&sums.lost, &lost),
                 waiting: 0,
             };
-            if which == 0 {
-                self.tell_missing(Some(base.written), 0);
-                // Those of the missing head are named there; this run's account begins with the lines that are there.
-                self.account.missing = 0;
+            if what == Counted::Execs {
+                self.tell_missing(base.written, 0);
             }
             if sums.written < written {
-                self.contradiction(
-                    record,
-                    &format!("a ledger of {} {what}, after {written} lines of them", sums.written),
-                );
+                let why = format!("a ledger of {} {what}, after {written} lines of them", sums.written);
+                self.contradiction(record, &why);
             }
-            self.base[which] = Base::Known(base);
+            self.base.set(what, base);
             return;
         };
-        let from = from.clone();
         let due = from.written.saturating_add(written);
         let lost_due = plus(&from.lost, &lost);
-        let is_lost_as_due =
-            sums.lost.keys().chain(lost_due.keys()).all(|reason| count(&sums.lost, reason) == count(&lost_due, reason));
         if self.interval.is_complete() {
             if sums.written != due {
                 let why = format!("a ledger of {} {what} written, where the log has {due}", sums.written);
                 self.contradiction(record, &why);
             }
-            if !is_lost_as_due {
+            if !is_same(&sums.lost, &lost_due) {
                 let (said, has) = (total(&sums.lost), total(&lost_due));
                 let why = format!("a ledger of {said} {what} lost, where the log's `lost` lines tell {has}, by reason");
                 self.contradiction(record, &why);
@@ -368,8 +376,14 @@ impl<'a> Judge<'a> {
             if sums.written < due || is_less {
                 let why = format!("a ledger of fewer {what} than the lines before it, although some are missing");
                 self.contradiction(record, &why);
-            } else if which == 0 {
-                self.tell_missing(Some(sums.written - due), total(&sums.lost) - total(&lost_due));
+            } else {
+                let missing = sums.written - due;
+                if let Some(totals) = self.account.totals(what).filter(|_| !self.interval.is_told_again(self.until)) {
+                    totals.missing = totals.missing.saturating_add(missing);
+                }
+                if what == Counted::Execs {
+                    self.tell_missing(missing, total(&sums.lost) - total(&lost_due));
+                }
             }
         }
         let shrinks = sums.seen < from.seen
@@ -380,21 +394,15 @@ impl<'a> Judge<'a> {
     }
 
     /// Completes the findings of missing lines by what a ledger says of them.
-    fn tell_missing(&mut self, written: Option<u64>, lost: u64) {
+    fn tell_missing(&mut self, written: u64, lost: u64) {
         let gaps = std::mem::take(&mut self.interval.gaps);
-        let is_told_again = |finding: &Finding| finding.lines.is_some_and(|(first, _)| first > self.until);
-        if gaps.iter().filter_map(|gap| self.findings.get(*gap)).any(|finding| !is_told_again(finding))
-            || gaps.is_empty()
-        {
-            self.account.missing += written.unwrap_or(0);
-        }
         let together =
             if gaps.len() > 1 || self.interval.unreadable { " in all gaps up to the next ledger" } else { "" };
         for gap in &gaps {
             let Some(finding) = self.findings.get_mut(*gap) else { continue };
             if together.is_empty() {
-                finding.execs = written;
-            } else if let Some(written) = written {
+                finding.execs = Some(written);
+            } else {
                 finding.why = format!("{}; {written} execs{together}", finding.why);
             }
             if lost > 0 {
@@ -403,13 +411,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Execs written and lost so far, the base included; `None` if that is not certain.
-    fn cumulative(&self) -> Option<Tally> {
-        let from = self.last[0].as_ref().or_else(|| self.base[0].sums())?;
-        let Tally { written, lost } = &self.interval.counted[0];
-        self.interval
-            .is_complete()
-            .then(|| Tally { written: from.written.saturating_add(*written), lost: plus(&from.lost, lost) })
+    /// Written and lost so far, the base included; `None` if that is not certain.
+    fn cumulative(&self, counted: Counted) -> Option<Tally> {
+        let from = self.last.get(&counted).cloned().or_else(|| self.base.get(counted))?;
+        let Tally { written, lost } = self.interval.counted.get(&counted).cloned().unwrap_or_default();
+        let (written, lost) = (from.written.saturating_add(written), plus(&from.lost, &lost));
+        self.interval.is_complete().then_some(Tally { written, lost })
     }
 
     fn end(&mut self, resumed: Option<&Resumed>) {
@@ -422,23 +429,28 @@ impl<'a> Judge<'a> {
             self.findings.push(finding.times(Some(last.time), None).at(last.place));
         }
         self.check_running();
-        // Of the last ledger, and of what lies behind it.
-        let (counted, base) = (&self.interval.counted[0], self.base[0].sums());
-        let before = |of: fn(&Sums) -> &Reasons| base.map(of).cloned().unwrap_or_default();
-        let (excluded_before, lost_before) = (before(|sums| &sums.excluded), before(|sums| &sums.lost));
-        let (seen, excluded, lost) = match (resumed, &self.last[0]) {
-            (Some(resumed), _) => {
-                (Some(resumed.execs.seen), resumed.execs.excluded.clone(), resumed.execs.lost.clone())
-            }
-            (None, Some(last)) => (Some(last.seen), last.excluded.clone(), plus(&last.lost, &counted.lost)),
-            (None, None) => (None, excluded_before.clone(), plus(&lost_before, &counted.lost)),
+        let told_later = resumed.into_iter().flat_map(Resumed::sums).map(|(counted, _)| counted);
+        let told = self.last.keys().chain(self.interval.counted.keys()).copied().chain(told_later);
+        let all: BTreeSet<Counted> = told.chain([Counted::Execs]).collect();
+        for counted in all {
+            let sums = resumed.and_then(|resumed| resumed.sums().find(|(which, _)| *which == counted));
+            self.total(counted, sums.map(|(_, sums)| sums));
+        }
+    }
+
+    /// What there was up to the last ledger and what lies behind it, or what a later run says.
+    fn total(&mut self, counted: Counted, resumed: Option<&Sums>) {
+        let base = self.base.get(counted).unwrap_or_else(Sums::zero);
+        let behind = self.interval.counted.get(&counted).map(|tally| tally.lost.clone()).unwrap_or_default();
+        let (seen, excluded, lost) = match (resumed, self.last.get(&counted)) {
+            (Some(resumed), _) => (Some(resumed.seen), resumed.excluded.clone(), resumed.lost.clone()),
+            (None, Some(last)) => (Some(last.seen), last.excluded.clone(), plus(&last.lost, &behind)),
+            (None, None) => (None, base.excluded.clone(), plus(&base.lost, &behind)),
         };
-        self.account.excluded = minus(&excluded, &excluded_before);
-        self.account.lost = minus(&lost, &lost_before);
-        let told = [self.account.execs, self.account.missing, total(&self.account.excluded), total(&self.account.lost)];
-        let told = told.into_iter().fold(0, u64::saturating_add);
-        let seen_before = base.map_or(0, |sums| sums.seen);
-        self.account.seen = seen.map(|seen| seen.saturating_sub(seen_before).max(told));
+        let Some(totals) = self.account.totals(counted) else { return };
+        totals.excluded = minus(&excluded, &base.excluded);
+        totals.lost = minus(&lost, &base.lost);
+        totals.seen = seen.map(|seen| seen.saturating_sub(base.seen).max(totals.told()));
     }
 
     /// What the run that goes on from this one says of it.
@@ -452,14 +464,23 @@ impl<'a> Judge<'a> {
         };
         if last.line < resumed.line {
             let why = format!("{} lines are not there before another run goes on", resumed.line - last.line);
-            let known = self.cumulative().and_then(|cumulative| resumed.execs.written.checked_sub(cumulative.written));
-            self.account.missing += known.unwrap_or(0);
             let finding = Finding::new(Kind::MissingLines, why).run(self.run).lines(last.line + 1, resumed.line);
-            self.findings.push(finding.times(Some(last.time), None).execs(known).at(last.place));
-        } else if let Some(at) = self.at_resume.take() {
-            let lost = &resumed.execs.lost;
-            let is_same = at.written == resumed.execs.written
-                && lost.keys().chain(at.lost.keys()).all(|reason| count(lost, reason) == count(&at.lost, reason));
+            let mut finding = finding.times(Some(last.time), None).at(last.place);
+            for (counted, sums) in resumed.sums() {
+                let known = self.cumulative(counted).and_then(|so_far| sums.written.checked_sub(so_far.written));
+                if let Some(totals) = self.account.totals(counted) {
+                    totals.missing += known.unwrap_or(0);
+                }
+                if counted == Counted::Execs {
+                    finding.execs = known;
+                }
+            }
+            self.findings.push(finding);
+        } else {
+            let is_same = resumed.sums().all(|(counted, sums)| {
+                let at = self.at_resume.get(&counted);
+                at.is_none_or(|at| at.written == sums.written && is_same(&at.lost, &sums.lost))
+            });
             if !is_same {
                 let why = "the run that goes on from this one has other numbers for it than its lines";
                 self.findings.push(contradicts(why));
@@ -502,29 +523,9 @@ impl<'a> Judge<'a> {
     }
 }
 
-pub(super) fn add(reasons: &mut Reasons, reason: &str, more: u64) {
-    match reasons.get_mut(reason) {
-        Some(count) => *count = count.saturating_add(more),
-        None => {
-            reasons.insert(reason.to_owned(), more);
-        }
-    }
-}
-
-pub(super) fn total(reasons: &Reasons) -> u64 {
-    reasons.values().copied().fold(0, u64::saturating_add)
-}
-
-fn count(reasons: &Reasons, reason: &str) -> u64 {
-    reasons.get(reason).copied().unwrap_or_default()
-}
-
-fn plus(a: &Reasons, b: &Reasons) -> Reasons {
-    let mut sum = a.clone();
-    b.iter().for_each(|(reason, more)| add(&mut sum, reason, *more));
-    sum
-}
-
-fn minus(a: &Reasons, b: &Reasons) -> Reasons {
-    a.iter().map(|(reason, all)| (reason.clone(), all.saturating_sub(count(b, reason)))).collect()
+fn has_several_scopes(first: &Record, details: &[Detail]) -> bool {
+    let detail = usize::try_from(first.detail).ok().and_then(|at| details.get(at));
+    // A run without its beginning is told by its ledgers.
+    matches!(detail, Some(Detail::Start(start)) if first.kind == LineKind::Start && start.scopes.len() > 1)
+        || details.iter().any(|detail| matches!(detail, Detail::Ledger(ledger) if !ledger.scopes.is_empty()))
 }

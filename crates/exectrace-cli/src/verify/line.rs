@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::sums::Counted;
 use crate::seal::{Sealed, parse_seal};
 
 /// Nanoseconds since 1970.
@@ -43,11 +44,14 @@ pub(super) struct Content<'a> {
 pub(super) enum Message<'a> {
     Exec {
         id: Option<Cow<'a, str>>,
+        /// 0: not told.
+        scope: u32,
         truncated: bool,
     },
     Running,
     ExecFailed,
     Exit,
+    ScopeGone,
     Lost(Lost),
     Ledger(Box<Ledger>),
     Watchdog(Watchdog),
@@ -64,6 +68,7 @@ pub(super) struct Lost {
     pub(super) reason: String,
     pub(super) count: u64,
     pub(super) what: Option<String>,
+    pub(super) scope: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,6 +91,34 @@ pub(super) struct Ledger {
     pub(super) execs: Sums,
     pub(super) failed: Option<Sums>,
     pub(super) exits: Option<Sums>,
+    #[serde(default)]
+    pub(super) scopes: Vec<ScopeSums>,
+}
+
+impl Ledger {
+    /// Its numbers, with what they count.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (Counted, &Sums)> {
+        sums(&self.execs, self.failed.as_ref(), self.exits.as_ref(), &self.scopes)
+    }
+}
+
+/// The execs of one scope.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ScopeSums {
+    pub(super) scope: u32,
+    #[serde(flatten)]
+    pub(super) execs: Sums,
+}
+
+fn sums<'a>(
+    execs: &'a Sums,
+    failed: Option<&'a Sums>,
+    exits: Option<&'a Sums>,
+    scopes: &'a [ScopeSums],
+) -> impl Iterator<Item = (Counted, &'a Sums)> {
+    let all = [(Counted::Execs, Some(execs)), (Counted::Failed, failed), (Counted::Exits, exits)];
+    let all = all.into_iter().filter_map(|(counted, sums)| Some((counted, sums?)));
+    all.chain(scopes.iter().map(|scope| (Counted::ExecsOf(scope.scope), &scope.execs)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +137,8 @@ pub(super) struct Start {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub(super) struct Scope {
+    #[serde(default)]
+    pub(super) scope: u32,
     pub(super) kind: String,
     pub(super) of: String,
 }
@@ -122,6 +157,15 @@ pub(super) struct Resumed {
     pub(super) execs: Sums,
     pub(super) failed: Option<Sums>,
     pub(super) exits: Option<Sums>,
+    #[serde(default)]
+    pub(super) scopes: Vec<ScopeSums>,
+}
+
+impl Resumed {
+    /// Its numbers, with what they count.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (Counted, &Sums)> {
+        sums(&self.execs, self.failed.as_ref(), self.exits.as_ref(), &self.scopes)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +210,8 @@ struct Event<'a> {
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(default)]
+    scope: u32,
+    #[serde(default)]
     truncated: bool,
 }
 
@@ -209,8 +255,8 @@ fn parse_exec(line: &[u8]) -> Option<Content<'_>> {
     if outer.msg != "exec" {
         return None;
     }
-    let Event { id, truncated } = outer.fields.event;
-    let message = Message::Exec { id, truncated };
+    let Event { id, scope, truncated } = outer.fields.event;
+    let message = Message::Exec { id, scope, truncated };
     Some(Content { time: Some(parse_time(outer.ts)?), labels: outer.fields.labels, message })
 }
 
@@ -221,6 +267,7 @@ fn parse_other(line: &[u8]) -> Option<Content<'_>> {
         "running" => Message::Running,
         "exec-failed" => Message::ExecFailed,
         "exit" => Message::Exit,
+        "scope-gone" => Message::ScopeGone,
         "exec" => return None,
         "lost" => body(fields, "lost").map_or(Message::Broken, Message::Lost),
         "ledger" => body(fields, "ledger").map_or(Message::Broken, |ledger| Message::Ledger(Box::new(ledger))),
@@ -240,7 +287,8 @@ fn body<T: for<'a> Deserialize<'a>>(fields: &str, name: &str) -> Option<T> {
 }
 
 fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
-    const LOG: [&str; 9] = ["start", "running", "exec", "exec-failed", "exit", "lost", "ledger", "watchdog", "stop"];
+    const LOG: [&str; 10] =
+        ["start", "running", "exec", "exec-failed", "exit", "lost", "ledger", "watchdog", "scope-gone", "stop"];
     match serde_json::from_slice::<Outer<IgnoredAny>>(line) {
         Ok(outer) if LOG.contains(&outer.msg.as_ref()) => Parsed::Unsealed,
         Ok(_) => Parsed::Diagnostic,
@@ -276,7 +324,7 @@ mod tests {
         let Parsed::Sealed(seal, content) = parse(exec.as_bytes()) else { panic!("{exec}") };
         assert_eq!((seal.line, content.labels.map(RawValue::get)), (1, Some(r#"{"a":"b"}"#)));
         assert_eq!(content.time, parse_time("2026-11-23T16:04:43.548644144Z"));
-        let Message::Exec { id, truncated } = content.message else { panic!("{exec}") };
+        let Message::Exec { id, truncated, .. } = content.message else { panic!("{exec}") };
         assert_eq!((id.as_deref(), truncated), (Some("7-1"), true));
     }
 

@@ -12,6 +12,7 @@ mod line;
 mod record;
 mod report;
 mod streams;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -182,9 +183,10 @@ impl Verifier {
         if let Some(stray) = self.strays.last_mut().filter(|stray| stray.place.file == place.file) {
             stray.to = stray.to.or(content.time);
         }
+        let scope = if let Message::Exec { scope, .. } = content.message { scope } else { 0 };
         let (kind, detail) = self.keep(content.message, &mut flags);
         let content = self.hasher.hash_one(bytes);
-        let record = Record { line: seal.line, time, content, detail, run: index, place, link, kind, flags };
+        let record = Record { line: seal.line, time, content, detail, run: index, place, link, scope, kind, flags };
         self.records.push(record);
     }
 
@@ -217,13 +219,14 @@ impl Verifier {
     fn keep(&mut self, message: Message<'_>, flags: &mut u8) -> (LineKind, u64) {
         let next = self.details.len() as u64;
         let (kind, detail) = match message {
-            Message::Exec { id, truncated } => {
+            Message::Exec { id, truncated, .. } => {
                 *flags |= if truncated { record::TRUNCATED } else { 0 };
                 return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
             }
             Message::Running => return (LineKind::Running, 0),
             Message::ExecFailed => return (LineKind::ExecFailed, 0),
             Message::Exit => return (LineKind::Exit, 0),
+            Message::ScopeGone => return (LineKind::ScopeGone, 0),
             Message::Unknown => return (LineKind::Unknown, 0),
             Message::Broken => return (LineKind::Broken, 0),
             Message::Lost(lost) => (LineKind::Lost, Detail::Lost(lost)),

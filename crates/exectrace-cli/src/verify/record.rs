@@ -22,6 +22,8 @@ pub(super) struct Record {
     pub(super) place: Place,
     /// Index of its [`Link`], [`NO_LINK`] if it has none.
     pub(super) link: u32,
+    /// Of an exec: its scope, 0 if that is not told.
+    pub(super) scope: u32,
     pub(super) kind: LineKind,
     pub(super) flags: u8,
 }
@@ -57,6 +59,7 @@ pub(super) enum LineKind {
     Running,
     ExecFailed,
     Exit,
+    ScopeGone,
     Lost,
     Ledger,
     Watchdog,

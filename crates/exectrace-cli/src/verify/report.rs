@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::account::{add, total};
-use super::line::{Reasons, Time};
+use super::line::{Reasons, Scope, Time};
+use super::sums::{Totals, total};
 use super::{Chained, Finding, Input, Place, Summary, Verdict};
 
 /// All that is to be said of a log.
@@ -17,18 +17,8 @@ pub(crate) struct Report {
     /// In the order of the runs, and of their lines.
     pub(super) findings: Vec<Finding>,
     pub(super) inputs: Vec<Input>,
+    /// Of all runs.
     pub(super) totals: Totals,
-}
-
-/// Sums over all runs.
-#[derive(Debug, Default)]
-pub(super) struct Totals {
-    pub(super) execs: u64,
-    pub(super) excluded: Reasons,
-    pub(super) lost: Reasons,
-    pub(super) missing: u64,
-    /// `None` if a run does not tell.
-    pub(super) seen: Option<u64>,
 }
 
 impl Report {
@@ -39,14 +29,8 @@ impl Report {
             (place_of(finding).unwrap_or(usize::MAX), finding.lines, finding.place, finding.kind)
         });
         let verdict = findings.iter().map(|finding| finding.kind.verdict()).max().unwrap_or(Verdict::Whole);
-        let mut totals = Totals { seen: Some(0), ..Totals::default() };
-        for account in runs.iter().map(|summary| &summary.account) {
-            totals.execs += account.execs;
-            totals.missing = totals.missing.saturating_add(account.missing);
-            totals.seen = totals.seen.zip(account.seen).map(|(sum, seen)| sum.saturating_add(seen));
-            account.excluded.iter().for_each(|(reason, count)| add(&mut totals.excluded, reason, *count));
-            account.lost.iter().for_each(|(reason, count)| add(&mut totals.lost, reason, *count));
-        }
+        let mut totals = Totals::zero();
+        runs.iter().for_each(|summary| totals.add(&summary.account.execs));
         Report { verdict, runs, findings, inputs, totals }
     }
 
@@ -67,24 +51,13 @@ impl Report {
     }
 
     fn write_text(&self, out: &mut String, at_most: usize) -> std::fmt::Result {
-        let Totals { execs, excluded, lost, missing, seen } = &self.totals;
         let verdict = match self.verdict {
             Verdict::Whole => "whole: nothing is missing, no change was found",
             Verdict::Gaps => "gaps: execs may be missing, see below",
             Verdict::Tampered => "tampered: lines are not as, or where, they were written, see below",
         };
         writeln!(out, "{verdict}")?;
-        let seen = seen.map_or("not known how many".to_owned(), |seen| seen.to_string());
-        let with_reasons = |reasons: &Reasons| {
-            let all: Vec<_> = reasons.iter().filter(|(_, count)| **count > 0).collect();
-            let names: Vec<_> = all.iter().map(|(reason, count)| format!("{} {count}", shown(reason))).collect();
-            if names.is_empty() { "0".to_owned() } else { format!("{} ({})", total(reasons), names.join(", ")) }
-        };
-        let (excluded, lost) = (with_reasons(excluded), with_reasons(lost));
-        writeln!(
-            out,
-            "execs: {seen} seen, {execs} in the log, {excluded} excluded, {lost} lost, {missing} in missing lines"
-        )?;
+        writeln!(out, "execs: {}", in_words(&self.totals))?;
         for summary in &self.runs {
             write_run(out, summary)?;
         }
@@ -194,13 +167,7 @@ impl Report {
             .collect();
         json!({
             "verdict": self.verdict.name(),
-            "totals": {
-                "seen": self.totals.seen,
-                "execs": self.totals.execs,
-                "excluded": self.totals.excluded,
-                "lost": self.totals.lost,
-                "missing": self.totals.missing,
-            },
+            "totals": totals_json(&self.totals),
             "findings_left_out": self.findings.len() - findings.len(),
             "findings": findings,
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
@@ -221,7 +188,7 @@ impl Report {
 fn write_run(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let Summary { run, lines, times, chained, account, .. } = summary;
     write!(out, "run {run}: lines {} to {}, {} to {}", lines.0, lines.1, show_time(times.0), show_time(times.1))?;
-    write!(out, "; {} execs; chain {}", account.execs, chained.name())?;
+    write!(out, "; {} execs; chain {}", account.execs.execs, chained.name())?;
     for scope in &summary.scopes {
         write!(out, "; {} {}", shown(&scope.kind), shown(&scope.of))?;
     }
@@ -231,15 +198,47 @@ fn write_run(out: &mut String, summary: &Summary) -> std::fmt::Result {
     if let Some(by) = summary.resumed_by {
         write!(out, "; run {by} went on from it")?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    for (number, totals) in &account.scopes {
+        let name = scope_of(summary, *number).map(|scope| format!(" ({} {})", shown(&scope.kind), shown(&scope.of)));
+        writeln!(out, "  scope {number}{}: {}", name.unwrap_or_default(), in_words(totals))?;
+    }
+    Ok(())
+}
+
+fn scope_of(summary: &Summary, number: u32) -> Option<&Scope> {
+    summary.scopes.iter().find(|scope| scope.scope == number)
+}
+
+fn in_words(totals: &Totals) -> String {
+    let Totals { execs, excluded, lost, missing, seen } = totals;
+    let seen = seen.map_or("not known how many".to_owned(), |seen| seen.to_string());
+    let with_reasons = |reasons: &Reasons| {
+        let all: Vec<_> = reasons.iter().filter(|(_, count)| **count > 0).collect();
+        let names: Vec<_> = all.iter().map(|(reason, count)| format!("{} {count}", shown(reason))).collect();
+        if names.is_empty() { "0".to_owned() } else { format!("{} ({})", total(reasons), names.join(", ")) }
+    };
+    let (excluded, lost) = (with_reasons(excluded), with_reasons(lost));
+    format!("{seen} seen, {execs} in the log, {excluded} excluded, {lost} lost, {missing} in missing lines")
+}
+
+/// With the keys that it has anywhere.
+fn totals_json(totals: &Totals) -> Value {
+    let Totals { execs, excluded, lost, missing, seen } = totals;
+    json!({ "seen": seen, "execs": execs, "excluded": excluded, "lost": lost, "missing": missing })
 }
 
 fn run_json(summary: &Summary) -> Value {
-    let Summary { run, lines, times, account, .. } = summary;
+    let Summary { lines, times, account, .. } = summary;
     let labels: Value = serde_json::from_str(&summary.labels).unwrap_or_default();
-    let scopes: Vec<_> = summary.scopes.iter().map(|scope| json!({ "kind": scope.kind, "of": scope.of })).collect();
-    json!({
-        "run": run.to_string(),
+    let scope = |scope: &Scope| {
+        let totals = account.scopes.get(&scope.scope).map(totals_json);
+        let named = json!({ "scope": scope.scope, "kind": scope.kind, "of": scope.of });
+        merged(named, totals.unwrap_or_default())
+    };
+    let scopes: Vec<_> = summary.scopes.iter().map(scope).collect();
+    let run = json!({
+        "run": summary.run.to_string(),
         "labels": labels,
         "version": summary.version,
         "boot_id": summary.boot_id,
@@ -253,15 +252,19 @@ fn run_json(summary: &Summary) -> Value {
         "resumed_by": summary.resumed_by.map(|run| run.to_string()),
         "stop": account.stop.as_ref().map(|(_, why, _)| why),
         "pinned": account.stop.as_ref().is_some_and(|(_, _, pinned)| *pinned),
-        "seen": account.seen,
-        "execs": account.execs,
-        "excluded": account.excluded,
-        "lost": account.lost,
-        "missing": account.missing,
         "failed": account.failed,
         "exits": account.exits,
         "running": account.running,
-    })
+    });
+    merged(run, totals_json(&account.execs))
+}
+
+/// The members of both objects.
+fn merged(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    object
 }
 
 /// A file name or a forged line must not move a cursor or begin a line of the report.

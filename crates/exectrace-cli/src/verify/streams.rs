@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::finding::{Finding, Kind, Place};
-use super::line::{Resumed, Scope, Start, Time, Unwatched, parse_time};
+use super::line::{Resumed, Start, Time, Unwatched, parse_time};
 use super::record::{Detail, LineKind, Record};
 use super::{RunLines, Summary, position};
 use crate::seal::Run;
@@ -35,21 +35,37 @@ pub(super) struct ResumedBy<'a> {
 
 /// Starts by the index of their run. `records` are sorted.
 pub(super) fn starts<'a>(records: &[Record], details: &'a [Detail], runs: &[RunLines]) -> BTreeMap<u32, Started<'a>> {
-    let mut streams: HashMap<(&str, &str, Vec<&Scope>), u32> = HashMap::new();
+    let mut streams: HashMap<Stream<'_>, u32> = HashMap::new();
     let mut starts = BTreeMap::new();
     for record in records.iter().filter(|record| record.kind == LineKind::Start && record.line == 1) {
         let detail = usize::try_from(record.detail).ok().and_then(|at| details.get(at));
         let Some(Detail::Start(start)) = detail else { continue };
         let run = &runs[position(record.run)];
-        let mut scopes: Vec<&Scope> = start.scopes.iter().collect();
-        scopes.sort();
         let next = u32::try_from(streams.len()).unwrap_or(u32::MAX);
-        let stream = *streams.entry((&start.boot_id, &run.labels, scopes)).or_insert(next);
+        let stream = *streams.entry(Stream::of(start, &run.labels)).or_insert(next);
         let (run, time, place) = (run.run, record.time, record.place);
         starts.entry(record.run).or_insert(Started { start, stream, run, time, place });
     }
     inherit(&mut starts);
     starts
+}
+
+/// What is the same for all runs of a stream.
+#[derive(PartialEq, Eq, Hash)]
+struct Stream<'a> {
+    boot_id: &'a str,
+    labels: &'a str,
+    /// Kinds and names, in the order of the alphabet.
+    scopes: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Stream<'a> {
+    fn of(start: &'a Start, labels: &'a str) -> Stream<'a> {
+        let scopes = start.scopes.iter().map(|scope| (scope.kind.as_str(), scope.of.as_str()));
+        let mut scopes: Vec<(&str, &str)> = scopes.collect();
+        scopes.sort_unstable();
+        Stream { boot_id: &start.boot_id, labels, scopes }
+    }
 }
 
 /// A run that goes on from another one is of its stream, whatever it calls its scopes.

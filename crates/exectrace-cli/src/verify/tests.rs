@@ -9,7 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use self::made::{Exec, Log, Made, Op, RunOps, chained_log, key, log, log_of};
+use self::made::{Exec, Log, Made, Op, RunOps, chained_log, key, log, log_of, log_of_scopes};
+use super::sums::Totals;
 use super::*;
 
 /// Verifies files.
@@ -39,11 +40,33 @@ fn only(report: &Report, kind: Kind) -> &Finding {
 
 #[track_caller]
 fn assert_totals(report: &Report, made: &Made) {
-    let totals = &report.totals;
-    let told =
-        (totals.execs, account::total(&totals.excluded), account::total(&totals.lost), totals.missing, totals.seen);
-    let due = (made.execs, made.excluded, made.lost, 0, Some(made.execs + made.excluded + made.lost));
-    assert_eq!(told, due, "{}", report.text(None));
+    assert_eq!(told(&report.totals), due(made), "{}", report.text(None));
+}
+
+fn told(totals: &Totals) -> (u64, u64, u64, u64, Option<u64>) {
+    (totals.execs, sums::total(&totals.excluded), sums::total(&totals.lost), totals.missing, totals.seen)
+}
+
+fn due(made: &Made) -> (u64, u64, u64, u64, Option<u64>) {
+    (made.execs, made.excluded, made.lost, 0, Some(made.execs + made.excluded + made.lost))
+}
+
+/// The same of each scope, over all runs.
+#[track_caller]
+fn assert_totals_of_scopes(report: &Report, log: &Log) {
+    let mut scopes: BTreeMap<u32, Totals> = BTreeMap::new();
+    for (scope, totals) in report.runs.iter().flat_map(|summary| &summary.account.scopes) {
+        scopes.entry(*scope).or_insert_with(Totals::zero).add(totals);
+    }
+    let told: BTreeMap<_, _> = scopes.iter().map(|(scope, totals)| (*scope, told(totals))).collect();
+    let due = log.of_scopes.iter().map(|(scope, made)| (*scope, due(made)));
+    let something = |(_, made): &(u32, (u64, u64, u64, u64, Option<u64>))| made.4 != Some(0);
+    assert_eq!(
+        told.into_iter().filter(something).collect::<Vec<_>>(),
+        due.filter(something).collect::<Vec<_>>(),
+        "{}",
+        report.text(None)
+    );
 }
 
 /// A run without a loss: a few execs, and ledgers between them.
@@ -208,6 +231,51 @@ fn ledgers_that_contradict_the_log_are_named() {
     }
 }
 
+/// Two scopes, whose execs take turns.
+fn two_scopes() -> Log {
+    let execs = |count| std::iter::repeat_n(Op::Exec(Exec::Whole), count);
+    let ops: Vec<Op> = execs(6).chain([Op::Lost("ring_full", 3), Op::Ledger]).chain(execs(4)).collect();
+    log_of_scopes("none", 2, &[RunOps { ops, resumes: None }])
+}
+
+#[test]
+fn each_scope_has_an_account_of_its_own() {
+    let log = two_scopes();
+    let report = verify_log(&log);
+    assert_totals(&report, &log.made);
+    assert_totals_of_scopes(&report, &log);
+    let text = report.text(None);
+    assert!(text.contains("  scope 1 (pid_ns 0): ") && text.contains("  scope 2 (pid_ns 0.2): "), "{text}");
+    let json = report.json(None);
+    let seen = |at: usize| json["runs"][0]["scopes"][at]["seen"].as_u64();
+    assert_eq!(seen(0).zip(seen(1)).map(|(first, second)| first + second), json["runs"][0]["seen"].as_u64());
+}
+
+#[test]
+fn an_exec_that_changes_its_scope_or_is_cut_out_of_one_is_named() {
+    let log = two_scopes();
+    let report = |change: &dyn Fn(&mut Log)| {
+        let mut changed = log.clone();
+        change(&mut changed);
+        verify_log(&changed)
+    };
+    let an_exec_of_the_second = |line: &String| line.contains("\"msg\":\"exec\"") && line.contains("\"scope\":2");
+    let at = log.lines.iter().position(an_exec_of_the_second).expect("an exec");
+    let moved = report(&|log| log.lines[at] = log.lines[at].replace("\"scope\":2", "\"scope\":1"));
+    assert!(kinds(&moved).contains(&"contradiction"), "{}", moved.text(None));
+    assert!(moved.text(None).contains("execs of scope"), "{}", moved.text(None));
+    let ledger = report(&|log| {
+        let at = log.lines.iter().position(|line| line.contains("\"msg\":\"ledger\"")).expect("a ledger");
+        let (from, to) = ("\"scope\":2,\"seen\":6,\"written\":3", "\"scope\":2,\"seen\":7,\"written\":4");
+        assert!(log.lines[at].contains(from), "{}", log.lines[at]);
+        log.lines[at] = log.lines[at].replace(from, to);
+    });
+    assert!(ledger.text(None).contains("in all scopes together"), "{}", ledger.text(None));
+    let cut = report(&|log| drop(log.lines.remove(at)));
+    let missing: Vec<u64> = cut.runs[0].account.scopes.values().map(|totals| totals.missing).collect();
+    assert_eq!(missing, [0, 1], "{}", cut.text(None));
+}
+
 #[test]
 fn what_waits_at_the_end_is_missing() {
     let mut log = sample("none");
@@ -293,6 +361,30 @@ fn time_between_two_runs_of_one_stream_is_a_gap() {
     // Another boot.
     let other = started(&one_stream, 1, "\"boot_id\":\"boot\"", "\"boot_id\":\"other\"");
     assert_eq!(only(&verify_log(&other), Kind::MissingEnd).to, None);
+}
+
+/// One that took over without a name for its scope still watched what the one before it watched.
+#[test]
+fn a_run_that_goes_on_from_another_is_of_its_stream() {
+    let ops = || vec![Op::Exec(Exec::Whole), Op::Ledger];
+    let runs = [None, Some(1), None].map(|resumes| RunOps { ops: ops(), resumes });
+    let log = log_of("none", &runs);
+    assert_eq!(verify_log(&log).verdict, Verdict::Whole, "the third is of another workspace");
+    let log = started(&log, 1, "\"kind\":\"pid_ns\",\"of\":\"0\"", "\"kind\":\"pinned\",\"of\":\"\"");
+    let log = started(&log, 2, "\"of\":\"2\"", "\"of\":\"0\"");
+    let log = started(&log, 2, "\"workspace\":\"2\"", "\"workspace\":\"0\"");
+    let report = verify_log(&log);
+    let finding = only(&report, Kind::Unwatched);
+    assert_eq!(finding.run, Some(report.runs[2].run), "{}", report.text(None));
+    assert_eq!(finding.from, Some(report.runs[1].times.1), "from the end of the second on");
+    // Its execs are told apart from those of other streams, too.
+    let mut doubled = log.clone();
+    let execs: Vec<usize> = (0..log.lines.len()).filter(|at| log.lines[*at].contains("\"msg\":\"exec\"")).collect();
+    let id =
+        |at: usize| log.lines[at].split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
+    let (first, last) = (execs[0], execs[execs.len() - 1]);
+    doubled.lines[last] = log.lines[last].replace(id(last), id(first));
+    assert!(kinds(&verify_log(&doubled)).contains(&"doubled-exec"), "{}", verify_log(&doubled).text(None));
 }
 
 #[test]
@@ -442,6 +534,7 @@ proptest! {
 
     #[test]
     fn a_true_log_is_whole_unless_it_says_otherwise_and_counts_every_exec(log in log(true)) {
+        assert_totals_of_scopes(&verify_log(&log), &log);
         let report = verify_log(&log);
         prop_assert_eq!(report.verdict == Verdict::Whole, log.made.lost == 0, "{}", report.text(None));
         prop_assert!(report.findings.iter().all(|finding| finding.kind == Kind::Lost), "{}", report.text(None));

@@ -177,6 +177,30 @@ fn with_a_sleep(mut workspace: Workspace) -> Workspace {
     workspace
 }
 
+/// What a workspace can make of it must not fill the log: the oldest are told, and of each the first of its arguments.
+#[test]
+fn root_the_snapshot_has_bounds_and_says_where_it_ends() {
+    const PROCESSES: usize = 1_100;
+    let mut workspace = Workspace::new();
+    let number = workspace.number();
+    let spawn = format!("i=0; while [ $i -lt {PROCESSES} ]; do sleep 600 & i=$((i+1)); done");
+    workspace.tell(&format!("sh -c 'sleep 600; :' sh $(printf %05000d 0) & {spawn}"));
+    let program = trace(&["--pid-ns", &number]);
+    let messages: Vec<Line> = program.stderr.seen().iter().map(|line| Line::parse(line)).collect();
+    let message = messages.iter().find(|line| line.msg().contains("the oldest are told")).expect("a warning");
+    assert!(message.field("processes").as_u64() >= Some(PROCESSES as u64), "{message:?}");
+    let (_, stopped) = program.stop();
+    let log = stopped.log();
+    let running = with_msg(&log, "running");
+    assert_eq!((running.len(), log[0].field("start")["running"].as_u64()), (1024, Some(1024)));
+    // The shell is the oldest, and its first child has more arguments than are kept.
+    let cut: Vec<_> = running.iter().filter(|line| line.event("truncated") == true).collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
+    let words = cut[0].event("argv").as_array().expect("argv");
+    let kept: usize = words.iter().map(|word| word.as_str().map_or(0, str::len)).sum();
+    assert_eq!(kept + words.len() - 1, 4096, "with the NULs between them");
+}
+
 /// The snapshot of these targets holds the shell and its child, oldest first, and tells of no exec.
 #[track_caller]
 fn assert_snapshot(mut workspace: Workspace, target: &[&str]) {

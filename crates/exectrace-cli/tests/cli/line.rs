@@ -52,6 +52,7 @@ impl Line {
     pub(crate) fn body(&self) -> Option<&Value> {
         let name = match self.msg() {
             "exec" | "exec-failed" | "exit" | "running" => "event",
+            "scope-gone" => "gone",
             msg @ ("lost" | "start" | "ledger" | "watchdog" | "stop") => msg,
             _ => return None,
         };

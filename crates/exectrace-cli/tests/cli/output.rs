@@ -122,10 +122,10 @@ fn root_a_stop_does_not_wait_for_a_stalled_output() {
     assert!(lines.iter().all(|line| ["start", "running", "exec"].contains(&line.msg())), "nothing is told to be lost");
 }
 
-/// Takes 640 KiB in a second, as a log shipper may. It sleeps to be slow, not to wait for anything.
-fn read_slowly(mut stdout: ChildStdout) -> JoinHandle<String> {
+/// Takes so many bytes every 100 ms. It sleeps to be slow, not to wait for anything.
+fn read_slowly(mut stdout: ChildStdout, at_a_time: usize) -> JoinHandle<String> {
     thread::spawn(move || {
-        let (mut taken, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
+        let (mut taken, mut chunk) = (Vec::new(), vec![0; at_a_time]);
         while let Ok(count) = stdout.read(&mut chunk)
             && count > 0
         {
@@ -138,28 +138,40 @@ fn read_slowly(mut stdout: ChildStdout) -> JoinHandle<String> {
 
 /// The log of a storm, and how long a stop took, with an output that nobody read until then and that is slow then.
 #[track_caller]
-fn slowly_read(execs: u64) -> (Vec<Line>, Duration) {
+fn slowly_read(execs: u64, at_a_time: usize) -> (Vec<Line>, Duration) {
     let (stdout, program, mut workspace) = unread(&["--queue-size", "128MiB", "--ring-size", "16MiB"]);
     let (storm, target) = (fixture("storm"), fixture("target"));
     workspace.tell(&format!("{storm} {target} 2 {} 0 >/dev/null", execs - 1));
-    let reader = read_slowly(stdout);
+    let reader = read_slowly(stdout, at_a_time);
     let (took, stopped) = program.stop();
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     let log = reader.join().expect("a reader that ends");
     (Line::parse_all(&log), took)
 }
 
+/// 640 KiB in a second.
+const AS_A_LOG_SHIPPER: usize = 64 << 10;
+
 #[test]
 fn root_a_stop_gives_an_output_the_time_that_it_needs() {
-    let (log, took) = slowly_read(4_000);
+    let (log, took) = slowly_read(4_000, AS_A_LOG_SHIPPER);
     assert!(took > A_SECOND, "the output was not slow: {took:?}");
     assert_eq!((cmdlines(&log).len(), with_msg(&log, "lost").len()), (4_000, 0));
     assert_books_agree(&log);
 }
 
+/// 80 KiB in a second: each piece that is taken counts, and not only each batch.
+#[test]
+fn root_a_very_slow_output_is_not_taken_for_a_stalled_one() {
+    let (log, took) = slowly_read(400, 8 << 10);
+    assert!(took > A_SECOND, "the output was not slow: {took:?}");
+    assert_eq!((cmdlines(&log).len(), with_msg(&log, "lost").len()), (400, 0));
+    assert_books_agree(&log);
+}
+
 #[test]
 fn root_a_stop_does_not_wait_for_ever_for_an_output_that_is_slow_and_says_what_is_missing() {
-    let (log, took) = slowly_read(20_000);
+    let (log, took) = slowly_read(20_000, AS_A_LOG_SHIPPER);
     assert!(took > Duration::from_secs(9) && took < Duration::from_secs(13), "{took:?}");
     let lost = with_msg(&log, "lost");
     assert!(lost.iter().any(|line| line.lost_reason() == Some("stop_deadline")), "{lost:?}");

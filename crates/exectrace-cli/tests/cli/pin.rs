@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fixtures::fixture;
@@ -169,6 +170,39 @@ fn root_who_starts_after_a_kill_takes_over_and_nothing_is_missing() {
     let verdict = pinned.verify();
     assert_eq!((&verdict.report["totals"]["execs"], verdict.kinds().len()), (&3.into(), 1), "{:#}", verdict.report);
     assert_eq!(verdict.report["findings"][0]["run"].as_str(), second[0].run(), "of the pin that the second left");
+}
+
+/// Two workspaces, two accounts, two runs.
+#[test]
+fn root_the_account_of_each_scope_goes_on_after_a_kill() {
+    let mut pinned = Pinned::new();
+    let mut other = Workspace::new();
+    let options = ["--pid-ns", &other.number()];
+    pinned.start(&options);
+    pinned.run("one");
+    pinned.run("two");
+    other.tell("/bin/true three");
+    let log = pinned.log();
+    pinned.workspace.wait_for_lines(&log, "/bin/true", 3);
+    pinned.kill();
+    let first = pinned.lines();
+    other.tell("/bin/true between");
+    pinned.start(&options);
+    pinned.run("four");
+    pinned.stop();
+    drop(pinned.unpin());
+    let lines = pinned.lines();
+    let second = &lines[first.len()..];
+    let before = second[0].field("start")["resumed"].clone();
+    let written = |account: &Value, at: usize| account["scopes"][at]["written"].as_u64().expect("a count");
+    assert_eq!(written(&before, 0) + written(&before, 1), before["written"].as_u64().expect("a count"), "{before}");
+    let ledger = second[second.len() - 2].field("ledger").clone();
+    let of = |at: usize| ["scope", "seen", "written", "waiting"].map(|name| ledger["scopes"][at][name].as_u64());
+    assert_eq!((of(0), of(1)), ([1, 3, 3, 0].map(Some), [2, 2, 2, 0].map(Some)), "{ledger}");
+    let verdict = pinned.verify();
+    let runs = verdict.report["runs"].as_array().expect("runs");
+    let execs = |at: usize| runs.iter().map(|run| run["scopes"][at]["execs"].as_u64().expect("a count")).sum::<u64>();
+    assert_eq!((execs(0), execs(1)), (3, 2), "{:#}", verdict.report);
 }
 
 /// What an output did not take before exectrace had to end is still in the ring.

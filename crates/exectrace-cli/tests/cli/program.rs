@@ -126,9 +126,15 @@ impl Program {
     /// Waits for the exec with this command line.
     #[track_caller]
     pub(crate) fn wait_for_exec(&mut self, cmdline: &str) -> Line {
+        self.wait_for_exec_that(cmdline, |line| line.cmdline() == cmdline)
+    }
+
+    /// Waits for the next exec that is as wanted.
+    #[track_caller]
+    pub(crate) fn wait_for_exec_that(&mut self, wanted: &str, is_wanted: impl Fn(&Line) -> bool) -> Line {
         loop {
-            let line = Line::parse(&self.stdout().wait_for(cmdline, |_| true));
-            if line.cmdline() == cmdline {
+            let line = Line::parse(&self.stdout().wait_for(wanted, |_| true));
+            if is_wanted(&line) {
                 return line;
             }
         }
@@ -258,6 +264,11 @@ impl Lines {
             }
         });
         Lines { from, what, seen: Vec::new() }
+    }
+
+    /// What somebody took so far.
+    pub(crate) fn seen(&self) -> &[String] {
+        &self.seen
     }
 
     /// The first line from here on that is as wanted.

@@ -287,6 +287,17 @@ fn root_an_interrupt_typed_at_the_terminal_ends_the_command_and_is_reported() {
     assert!(cmdlines(&lines)[0].starts_with("sh "), "{lines:?}");
 }
 
+/// As by nohup, and as shells do with what they start in the background.
+#[test]
+fn root_what_is_ignored_stays_ignored_for_the_command() {
+    let own = "grep SigIgn: /proc/self/status";
+    let ignoring = |script: &str| format!("trap '' HUP INT USR1; {script}");
+    let run = Run::new();
+    let without = Ended::of(Command::new("sh").args(["-c", &ignoring(own)]));
+    let with = Ended::of(Command::new("sh").args(["-c", &ignoring(&run.typed(own))]));
+    assert_eq!((with.code, with.stdout), (Some(0), without.stdout));
+}
+
 #[test]
 fn root_the_command_keeps_its_capabilities_and_exectrace_gives_up_its_own() {
     let own = "grep -E '^(Cap|NoNewPrivs|Seccomp|Sig(Blk|Ign))' /proc/self/status";

@@ -9,11 +9,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::line::{Line, cmdlines};
+use crate::ledger::Verdict;
+use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{EXECTRACE, Ended, PATIENCE, Program, exectrace};
 use crate::trace::A_SECOND;
-use crate::workspace::Workspace;
+use crate::workspace::{BpfFs, Workspace};
 
 const INITIAL_PID_NS: &str = "4026531836";
 
@@ -21,9 +23,15 @@ const INITIAL_PID_NS: &str = "4026531836";
 #[track_caller]
 fn waiting(words: &[&str]) -> (Program, SocketAddr) {
     let mut program = Program::start(exectrace(words).args(["--init-address", "127.0.0.1:0"]));
-    let message = program.wait_for_message("waiting for the workspace's PID namespace");
-    let address = message.field("address").as_str().expect("an address").parse().expect("an address");
+    let address = address_of(&mut program);
     (program, address)
+}
+
+/// Where it waits from now on.
+#[track_caller]
+fn address_of(program: &mut Program) -> SocketAddr {
+    let message = program.wait_for_message("waiting for the workspace's PID namespace");
+    message.field("address").as_str().expect("an address").parse().expect("an address")
 }
 
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
@@ -115,6 +123,77 @@ fn root_what_is_no_handshake_is_refused_and_the_server_stays() {
     accepted(&post(address, "", &number));
     workspace.tell("/bin/true at last");
     program.wait_for_exec("/bin/true at last");
+}
+
+/// A container that starts anew has a namespace of its own, and tells it as the first one did.
+#[test]
+fn root_a_workspace_that_starts_anew_is_asked_for_its_namespace_anew() {
+    let (mut program, address) = waiting(&["sidecar"]);
+    let mut first = Workspace::new();
+    accepted(&post(address, "", &first.number()));
+    first.tell("/bin/true one");
+    drop(first);
+    program.wait_for_message("the workspace's PID namespace is gone");
+    let address = address_of(&mut program);
+    let mut second = Workspace::new();
+    second.tell("/bin/true unseen");
+    accepted(&post(address, "", &second.number()));
+    second.tell("/bin/true two");
+    let (_, stopped) = program.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let lines = stopped.log();
+    assert_eq!(cmdlines(&lines), ["/bin/true one", "/bin/true two"]);
+    let kinds: Vec<_> = lines.iter().map(Line::msg).filter(|msg| *msg != "running").collect();
+    assert_eq!(
+        kinds,
+        ["start", "exec", "scope-gone", "ledger", "stop", "start", "exec", "ledger", "stop"],
+        "{stopped:?}"
+    );
+    let bodies = |msg, name| with_msg(&lines, msg).iter().map(|line| line.field(name).clone()).collect::<Vec<_>>();
+    let (gone, stops, starts) = (bodies("scope-gone", "gone"), bodies("stop", "stop"), bodies("start", "start"));
+    assert_eq!(gone[0]["scope"], 1);
+    assert_eq!((&stops[0]["why"], &stops[1]["why"]), (&"scope_gone".into(), &"signal".into()));
+    assert!(starts[1]["unwatched"].is_object(), "{}", starts[1]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    fs::write(&log, stopped.text()).expect("a file");
+    assert_eq!(Verdict::on(&log, &[]).kinds(), ["unwatched"], "what ran before the second handshake");
+}
+
+/// What waited in the ring comes first, although nothing can ever come again.
+#[test]
+fn root_a_pin_of_a_workspace_that_is_gone_is_read_to_its_end_and_removed() {
+    let bpf = BpfFs::new();
+    let (pin, folder) = (bpf.pin(), tempfile::tempdir().expect("a temporary folder"));
+    let log = folder.path().join("log");
+    let words = ["sidecar", "--pin", &pin, "--log", log.to_str().expect("UTF-8"), "--watchdog", "0"];
+    let (program, address) = waiting(&words);
+    let mut first = Workspace::new();
+    accepted(&post(address, "", &first.number()));
+    first.tell("/bin/true one");
+    first.wait_for_lines(log.to_str().expect("UTF-8"), "/bin/true", 1);
+    program.signal(Signal::KILL);
+    drop(program.end());
+    first.tell("/bin/true between");
+    drop(first);
+    let (program, address) = waiting(&words);
+    assert!(program.stderr.seen().iter().any(|line| line.contains("that a pinned tracer knows")));
+    let mut second = Workspace::new();
+    accepted(&post(address, "", &second.number()));
+    second.tell("/bin/true two");
+    let (_, stopped) = program.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let lines = Line::parse_all(&fs::read_to_string(&log).expect("the log"));
+    let starts: Vec<_> = with_msg(&lines, "start").iter().map(|line| line.field("start").clone()).collect();
+    assert_eq!((starts.len(), starts[1]["resumed"].is_object(), &starts[2]["resumed"]), (3, true, &Value::Null));
+    let stops: Vec<_> = with_msg(&lines, "stop").iter().map(|line| line.field("stop")["why"].clone()).collect();
+    assert_eq!(stops, ["scope_gone", "signal"]);
+    let verdict = Verdict::on(&log, &[]);
+    assert_eq!(verdict.report["totals"]["execs"], 3, "{:#}", verdict.report);
+    // The second run took all with it; the third left its pin.
+    let mut kinds = verdict.kinds();
+    kinds.retain(|kind| *kind != "torn");
+    assert_eq!(kinds, ["unwatched", "not-resumed"], "{:#}", verdict.report);
 }
 
 /// Where the sidecar has a PID namespace of its own it can see neither the workspace's nor hold it.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use rustix::process::Signal;
 
 use crate::ledger::Verdict;
 use crate::line::{Line, cmdlines, with_msg};
@@ -54,6 +55,28 @@ fn wait_for_intervals(program: &mut Program, count: usize) {
     for _ in 0..count {
         program.wait_for_line("ledger");
     }
+}
+
+/// Nothing but probes comes, and no line and no ledger; what they take of a pinned ring must be given back all the same.
+#[test]
+fn root_probes_of_a_quiet_workspace_do_not_fill_a_pinned_ring() {
+    let bpf = BpfFs::new();
+    let mut workspace = Workspace::new();
+    let (number, pin) = (workspace.number(), bpf.pin());
+    let words = ["--pid-ns", &number, "--pin", &pin, "--watchdog", "1s", "--ledger-interval", "0"];
+    let program = trace(&words);
+    // Somebody else sees the probes.
+    let mut observer = trace(&["--pid", &program.pid().to_string()]);
+    for _ in 0..4 {
+        observer.wait_for_exec_that("a probe", |line| line.cmdline().starts_with(PROBE));
+    }
+    program.signal(Signal::KILL);
+    drop(program.end());
+    let left = exectrace::unpin(Path::new(&pin)).expect("a pin");
+    // The position is committed a second after a probe at the latest, so of four probes two are beyond doubt.
+    let of_a_probe = 250;
+    assert!(left.progress.position >= 2 * of_a_probe, "{left:?}");
+    assert_eq!(left.seen, 0, "{left:?}");
 }
 
 #[test]

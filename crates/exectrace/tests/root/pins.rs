@@ -7,6 +7,8 @@ use exectrace::{
     Event, Item, Known, LossReason, Progress, Scope, Tracer, TracerBuilder, TracerError, Tree, What, unpin,
 };
 
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
 use crate::support::*;
 
 /// A bpf file system of the test's own.
@@ -88,13 +90,14 @@ fn root_what_was_committed_does_not_come_again() {
     let events = assert_words(drain(&mut first), 0..6);
     let mut progress = Progress::up_to(events[3].origin.position);
     progress.notes[7] = 42;
-    first.journal().commit(&progress);
+    progress.of_mut(Some(events[3].scope)).notes[3] = 43;
+    first.journal().expect("a pin").commit(&progress);
     drop(first);
     let mut second = tracer(builder(&fs), &namespace);
     assert_eq!(second.resumed(), Some(progress));
     assert_words(drain(&mut second), 4..6);
     // What the first had read and the second committed is let go of by the third, too.
-    second.journal().commit(&Progress::up_to(second.position()));
+    second.journal().expect("a pin").commit(&Progress::up_to(second.position()));
     drop(second);
     run(&namespace, 6..8);
     assert_words(drain(&mut tracer(builder(&fs), &namespace)), 6..8);
@@ -113,7 +116,7 @@ fn root_a_commit_among_pieces_of_large_arguments_loses_and_doubles_nothing() {
     let events = no_loss(drain(&mut first));
     for cut in (0..events.len()).step_by(37) {
         let position = events[cut].origin.position;
-        first.journal().commit(&Progress::up_to(position));
+        first.journal().expect("a pin").commit(&Progress::up_to(position));
         drop(first);
         first = tracer(builder(&fs).ring_bytes(16 << 20), &namespace);
         let rest = no_loss(drain(&mut first));
@@ -135,8 +138,8 @@ fn root_what_found_no_room_while_nobody_read_is_told_once() {
     assert_eq!(told.len() as u64 + lost, 2001);
     // The first commits what it has told; the second must not tell it again.
     let mut progress = Progress::up_to(first.position());
-    *progress.told_mut(What::Exec, LossReason::RingFull) = lost;
-    first.journal().commit(&progress);
+    *progress.of_mut(Some(scope)).told_mut(What::Exec, LossReason::RingFull) = lost;
+    first.journal().expect("a pin").commit(&progress);
     drop(first);
     namespace.run(command("storm").args([target(), "2", "2000", "100"]));
     let mut second = tracer(small(), &namespace);
@@ -149,6 +152,50 @@ fn root_what_found_no_room_while_nobody_read_is_told_once() {
     assert!(drain(&mut second).is_empty(), "nothing is told twice");
     let stats = second.stats(scope).expect("stats");
     assert_eq!((stats.seen, stats.lost_ring_full), (4003, lost + lost_then));
+}
+
+/// Whose it is, is known although nobody read it.
+#[test]
+fn root_what_several_scopes_lost_while_nobody_read_is_told_of_each() {
+    let (fs, one, other) = (BpfFs::mount(), Namespace::new(), Namespace::new());
+    let both = || {
+        let mut tracer = tracer(builder(&fs).ring_bytes(128 << 10), &one);
+        tracer.add_scope(other.scope()).expect("a scope");
+        tracer
+    };
+    let mut first = both();
+    let scopes: Vec<_> = first.scopes().map(|(id, _)| id).collect();
+    assert!(drain(&mut first).is_empty());
+    drop(first);
+    one.run(command("storm").args([target(), "2", "2000", "100"]));
+    other.run(command("storm").args([target(), "2", "1000", "100"]));
+    let (events, losses) = part(drain(&mut both()));
+    for (scope, ran) in scopes.into_iter().zip([2001, 1001]) {
+        let told = events.iter().filter(|event| event.scope == scope).count() as u64;
+        let lost: u64 = losses.iter().filter(|loss| loss.scope == Some(scope)).map(|loss| loss.count).sum();
+        assert_eq!(told + lost, ran, "{scope}");
+        assert!(lost > 0, "{scope}");
+    }
+}
+
+/// What lies in the folder has a layout that only its own version knows.
+#[test]
+fn root_a_pin_of_another_version_is_refused_with_advice_and_can_be_removed() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    run(&namespace, 0..2);
+    let journal = MapHandle::from_pinned_path(fs.folder().join("map_journal")).expect("a pinned map");
+    // The first of the four words by which a version names what it keeps there.
+    let layout = 8u32.to_ne_bytes();
+    let word = journal.lookup(&layout, MapFlags::ANY).expect("a map").expect("a word");
+    let other: Vec<u8> = word.iter().map(|byte| !byte).collect();
+    journal.update(&layout, &other, MapFlags::ANY).expect("a word");
+    let why = refusal(builder(&fs).open());
+    assert!(why.contains("another version") && why.contains("exectrace unpin"), "{why}");
+    assert!(fs.folder().join("map_journal").exists(), "it is left as it is");
+    let left = unpin(&fs.folder()).expect("a pin");
+    assert_eq!((left.was_whole, left.seen), (false, 0), "of another version nothing is read");
+    assert!(!fs.folder().exists());
 }
 
 #[test]
@@ -238,7 +285,7 @@ fn root_the_own_children_of_the_one_before_are_nobody_s() {
     run_below(&namespace, 2..3);
     wait(&mut spawn(Command::new(target()).arg("no probe any more")));
     assert_words(drain(&mut second), 0..3);
-    second.journal().commit(&Progress::up_to(second.position()));
+    second.journal().expect("a pin").commit(&Progress::up_to(second.position()));
     drop(second);
     let mut third = tracer(builder(&fs), &namespace);
     assert_eq!(third.add_scope(Scope::Children).expect("the same scope"), own);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use exectrace::{Cgroup, Event, PidNamespace, Scope, ScopeError, ScopeId, Tracer, TracerError};
+use exectrace::{Cgroup, Event, Item, PidNamespace, Scope, ScopeError, ScopeId, Tracer, TracerError};
 
 use crate::support::*;
 
@@ -27,6 +27,38 @@ fn root_the_execs_of_another_namespace_come_to_nobody_and_are_not_counted() {
     assert_calls(&workspace.settle(), &[(); 3].map(|()| call(target(), [target(), "ours"])));
     let stats = workspace.tracer.stats(workspace.scope).expect("stats");
     assert_eq!((stats.seen, stats.sent), (4, 4), "{stats:?}");
+}
+
+/// With its init all others of a namespace end, and nothing can come to be there any more.
+#[test]
+fn root_a_namespace_whose_init_ends_is_gone_and_another_one_is_not() {
+    let (namespace, other) = (Namespace::new(), Namespace::new());
+    let mut tracer = tracer();
+    let scope = tracer.add_scope(namespace.scope()).expect("a scope");
+    tracer.add_scope(other.scope()).expect("a scope");
+    namespace.run(Command::new(target()).arg("inside"));
+    // One below is not the scope, and its first process is not the scope's.
+    namespace.run(Command::new("unshare").args(["--pid", "--fork", target(), "below"]));
+    assert!(gone(&mut tracer).is_empty());
+    let before = std::time::SystemTime::now();
+    drop(namespace);
+    let told = gone(&mut tracer);
+    assert_eq!(told.iter().map(|gone| gone.scope).collect::<Vec<_>>(), [scope]);
+    let a_moment = std::time::Duration::from_millis(50);
+    assert!(told[0].time + a_moment > before && told[0].time < std::time::SystemTime::now() + a_moment, "{told:?}");
+    assert!(gone(&mut tracer).is_empty(), "once");
+    other.run(Command::new(target()).arg("lives"));
+}
+
+#[test]
+fn root_a_cgroup_that_is_removed_is_gone() {
+    let Some(folder) = CgroupFolder::new() else { return };
+    let mut tracer = tracer();
+    let scope = tracer.add_scope(Scope::Cgroup(Cgroup::open(folder.path()).expect("ours"))).expect("a scope");
+    folder.run(Command::new(target()).arg("inside"));
+    assert!(gone(&mut tracer).is_empty());
+    drop(folder);
+    assert_eq!(gone(&mut tracer).iter().map(|gone| gone.scope).collect::<Vec<_>>(), [scope]);
 }
 
 #[track_caller]
@@ -169,7 +201,7 @@ fn root_a_namespace_is_found_by_its_number_and_held() {
     others[0].run(Command::new(target()).arg("stranger"));
     let mut items = Vec::new();
     tracer.stop(|item| items.push(item)).expect("a tracer that reads");
-    assert_calls(&no_loss(items), &[]);
+    assert!(matches!(items[..], [Item::Gone(_)]), "{items:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use exectrace::{Event, Item, Loss, Partial, PidNamespace, Scope, ScopeId, Tracer, TracerBuilder};
+use exectrace::{Event, Gone, Item, Loss, Partial, PidNamespace, Scope, ScopeId, Tracer, TracerBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -452,12 +452,27 @@ pub(crate) fn no_loss(items: Vec<Item>) -> Vec<Event> {
     items.into_iter().map(event).collect()
 }
 
-/// All that is there, without waiting.
+/// All that is there, without waiting, but for scopes that are gone.
 #[track_caller]
 pub(crate) fn drain(tracer: &mut Tracer) -> Vec<Item> {
     let mut items = Vec::new();
     tracer.drain(|item| items.push(item)).expect("a tracer that reads");
+    items.retain(|item| !matches!(item, Item::Gone(_)));
     items
+}
+
+/// Scopes that are gone, of all that is there.
+#[track_caller]
+pub(crate) fn gone(tracer: &mut Tracer) -> Vec<Gone> {
+    let mut gone = Vec::new();
+    tracer
+        .drain(|item| {
+            if let Item::Gone(scope) = item {
+                gone.push(scope);
+            }
+        })
+        .expect("a tracer that reads");
+    gone
 }
 
 /// Events and losses apart, both in their order.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::{ScopeId, What};
+use exectrace::{Gone, ScopeId, What};
 use serde::Serialize;
 
 use super::super::{Lost, Place, Resumed, Start, Stop, Watchdog};
@@ -50,6 +50,15 @@ struct ResumedBody {
     failed: Option<Before>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exits: Option<Before>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<ScopeBefore>,
+}
+
+#[derive(Serialize)]
+struct ScopeBefore {
+    scope: u32,
+    #[serde(flatten)]
+    execs: Before,
 }
 
 /// What the run before had come to: seen = written + excluded + lost.
@@ -61,22 +70,33 @@ struct Before {
     lost: BTreeMap<&'static str, u64>,
 }
 
+impl Before {
+    fn new(sums: &Sums, counts: &Counts) -> Before {
+        let (written, lost, excluded) = (sums.written, sums.lost(), counts.excluded.clone());
+        let seen = written + lost.values().chain(excluded.values()).sum::<u64>();
+        Before { seen, written, excluded, lost }
+    }
+}
+
 impl ResumedBody {
     fn of(resumed: &Resumed) -> ResumedBody {
+        let Resumed { run, line, books, counts } = resumed;
         let before = |what: What| {
-            let sums = resumed.books.of(what);
-            let (written, lost) = (sums.written, sums.lost());
-            let excluded = resumed.excluded[what.index()].clone();
-            let seen = written + lost.values().chain(excluded.values()).sum::<u64>();
-            Before { seen, written, excluded, lost }
+            let nothing = Counts::default();
+            Before::new(&books.of(what), counts.all[what.index()].as_ref().unwrap_or(&nothing))
         };
         let if_any = |what| Some(before(what)).filter(|before| before.seen > 0);
+        let scopes = counts.scopes.iter().map(|(scope, counts)| ScopeBefore {
+            scope: scope.get(),
+            execs: Before::new(&books.of_scope(*scope), counts),
+        });
         ResumedBody {
-            run: Run(resumed.run).to_string(),
-            line: resumed.line,
+            run: Run(*run).to_string(),
+            line: *line,
             execs: before(What::Exec),
             failed: if_any(What::Failed),
             exits: if_any(What::Exit),
+            scopes: if counts.scopes.len() > 1 { scopes.collect() } else { Vec::new() },
         }
     }
 }
@@ -156,7 +176,7 @@ impl LedgerBody {
     pub(super) fn new(snapshot: &Snapshot, place: Place<'_>) -> LedgerBody {
         let account = |what: What| {
             let counts = snapshot.all[what.index()].as_ref()?;
-            Some(Account::new(counts, place.books.of(what)))
+            Some(Account::new(counts, &place.books.of(what)))
         };
         let scopes = snapshot.scopes.iter().map(|(scope, counts)| ScopeAccount {
             scope: scope.get(),
@@ -209,6 +229,17 @@ impl From<&Watchdog> for WatchdogBody {
 }
 
 #[derive(Serialize)]
+pub(super) struct GoneBody {
+    scope: u32,
+}
+
+impl From<&Gone> for GoneBody {
+    fn from(gone: &Gone) -> GoneBody {
+        GoneBody { scope: gone.scope.get() }
+    }
+}
+
+#[derive(Serialize)]
 pub(super) struct StopBody {
     why: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -217,6 +248,6 @@ pub(super) struct StopBody {
 
 impl From<&Stop> for StopBody {
     fn from(stop: &Stop) -> StopBody {
-        StopBody { why: stop.why, pinned: stop.pinned }
+        StopBody { why: stop.why.name(), pinned: stop.pinned }
     }
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ledger::{Books, Counts, Reason, Snapshot};
 use crate::line::escape::tests::to_bytes;
-use crate::line::{Lost, Resumed, Start, Stop, Watchdog, errno_name, samples, signal_name};
+use crate::line::{Lost, Resumed, Start, Stop, Watchdog, Why, errno_name, samples, signal_name};
 use crate::seal::{ChainMode, Run, Seal, parse_seal};
 
 const RUN: Run = Run(0x19de_8888);
@@ -148,8 +148,10 @@ fn log_goldens() -> BTreeMap<String, String> {
             Entry::Watchdog(Watchdog { seen: false, missed: 1, last_seen: Some(samples::uname().time) }),
         ),
         ("watchdog-seen-again", Entry::Watchdog(Watchdog { seen: true, missed: 12, last_seen: None })),
-        ("stop", Entry::Stop(Stop { why: "command_ended", pinned: false, position: 0 })),
-        ("stop-pinned", Entry::Stop(Stop { why: "signal", pinned: true, position: 0 })),
+        ("stop", Entry::Stop(Stop { why: Why::CommandEnded, pinned: false, position: 0 })),
+        ("stop-pinned", Entry::Stop(Stop { why: Why::Signal, pinned: true, position: 0 })),
+        ("stop-gone", Entry::Stop(Stop { why: Why::ScopeGone, pinned: false, position: 0 })),
+        ("scope-gone", Entry::Gone(samples::gone())),
     ] {
         add(name, encode(Fields::Standard, &entry));
     }
@@ -292,7 +294,7 @@ fn errors_and_signals_go_by_their_names() {
 }
 
 /// Each object of the log but the labels: where the schema has it, and where the lines do.
-const OBJECTS: [(&str, &str, &str); 22] = [
+const OBJECTS: [(&str, &str, &str); 25] = [
     ("event", "exec", "/event"),
     ("failed", "exec-failed", "/event"),
     ("exit", "exit", "/event"),
@@ -306,6 +308,8 @@ const OBJECTS: [(&str, &str, &str); 22] = [
     ("resumedFailed", "start", "/start/resumed/failed"),
     ("excludedFailed", "start", "/start/resumed/failed/excluded"),
     ("resumedExits", "start", "/start/resumed/exits"),
+    ("resumedScope", "start", "/start/resumed/scopes/0"),
+    ("resumedScope", "start", "/start/resumed/scopes/1"),
     ("ledger", "ledger", "/ledger"),
     ("excluded", "ledger", "/ledger/excluded"),
     ("failedAccount", "ledger", "/ledger/failed"),
@@ -314,6 +318,7 @@ const OBJECTS: [(&str, &str, &str); 22] = [
     ("scopeAccount", "ledger", "/ledger/scopes/0"),
     ("scopeAccount", "ledger", "/ledger/scopes/1"),
     ("watchdog", "watchdog", "/watchdog"),
+    ("scopeGone", "scope-gone", "/gone"),
     ("stop", "stop", "/stop"),
 ];
 
@@ -321,7 +326,7 @@ const OBJECTS: [(&str, &str, &str); 22] = [
 fn lines_with(msg: &str) -> Vec<Value> {
     let [event, refused] =
         [exec(samples::everything()), failed(samples::refused())].map(|entry| encode_chained(&entry));
-    let stop = Entry::Stop(Stop { why: "signal", pinned: true, position: 0 });
+    let stop = Entry::Stop(Stop { why: Why::Signal, pinned: true, position: 0 });
     let full = [event, refused, encode_chained(&stop), encode_chained(&Entry::Ended(Box::new(samples::ended())))];
     let lines = log_goldens().into_values().chain(full).map(|line| parse_valid(&line));
     lines.filter(|line| line["msg"] == msg).collect()
@@ -372,7 +377,7 @@ fn body(line: &mut Value) -> &mut Map<String, Value> {
 
 #[test]
 fn the_schema_has_every_msg() {
-    let all = [EXEC, EXEC_FAILED, EXIT, RUNNING, LOST, START, LEDGER, WATCHDOG, STOP].map(|kind| kind.msg);
+    let all = [EXEC, EXEC_FAILED, EXIT, RUNNING, LOST, START, LEDGER, WATCHDOG, SCOPE_GONE, STOP].map(|kind| kind.msg);
     assert_eq!(reasons("diagnosticLine/properties/msg/not"), all);
     for msg in all {
         for mut line in lines_with(msg) {
@@ -430,7 +435,8 @@ fn what_a_ledger_tells_adds_up() {
 
 /// All of execs, and of attempts and ends of processes where they are told.
 fn assert_adds_up(ledger: &Value) {
-    for account in [Some(ledger), ledger.get("failed"), ledger.get("exits")].into_iter().flatten() {
+    let scopes = ledger["scopes"].as_array().into_iter().flatten();
+    for account in [Some(ledger), ledger.get("failed"), ledger.get("exits")].into_iter().flatten().chain(scopes) {
         let number = |value: &Value| value.as_u64().expect("a number");
         let sum = |name: &str| account[name].as_object().expect(name).values().map(number).sum::<u64>();
         let waiting = account.get("waiting").map_or(0, number);
@@ -725,9 +731,8 @@ proptest! {
     #[test]
     fn any_ledger_adds_up(account in account()) {
         let (snapshot, books) = account;
-        let excluded = snapshot.all.clone().map(|counts| counts.unwrap_or_default().excluded);
-        assert_adds_up(&parse_valid(&ledger(2, snapshot, &books))["fields"]["ledger"]);
-        let resumed = Some(Resumed { books, excluded, ..samples::resumed() });
+        assert_adds_up(&parse_valid(&ledger(2, snapshot.clone(), &books))["fields"]["ledger"]);
+        let resumed = Some(Resumed { books, counts: snapshot, ..samples::resumed() });
         let line = encode(Fields::Standard, &start(Start { resumed, ..samples::start() }));
         assert_adds_up(&parse_valid(&line)["fields"]["start"]["resumed"]);
     }

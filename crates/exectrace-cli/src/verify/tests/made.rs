@@ -39,11 +39,22 @@ pub(super) struct RunOps {
 }
 
 /// What happened, by the maker's own count.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) execs: u64,
     pub(super) excluded: u64,
     pub(super) lost: u64,
+}
+
+impl Made {
+    fn add(&mut self, op: &Op) {
+        match op {
+            Op::Exec(_) => self.execs += 1,
+            Op::Excluded => self.excluded += 1,
+            Op::Lost(_, count) => self.lost += count,
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +63,8 @@ pub(super) struct Log {
     /// Without line breaks.
     pub(super) lines: Vec<String>,
     pub(super) made: Made,
+    /// The same of each scope, where there are several.
+    pub(super) of_scopes: BTreeMap<u32, Made>,
     /// Seals of last lines of runs that were killed, if the next run tells them again.
     last_told_again: Vec<String>,
 }
@@ -89,19 +102,47 @@ struct Sums {
 }
 
 impl Sums {
-    fn seen(&self) -> u64 {
-        self.written + self.excluded + self.lost.values().sum::<u64>()
+    fn of_all(scopes: &[Sums]) -> Sums {
+        scopes.iter().fold(Sums::default(), |mut all, scope| {
+            all.written += scope.written;
+            all.excluded += scope.excluded;
+            all.exits += scope.exits;
+            scope.lost.iter().for_each(|(reason, count)| *all.lost.entry(reason).or_default() += count);
+            all
+        })
+    }
+
+    /// As a ledger has them.
+    fn told(&self) -> Value {
+        let Sums { written, excluded, lost, .. } = self;
+        let seen = written + excluded + lost.values().sum::<u64>();
+        json!({ "seen": seen, "written": written, "excluded": { "uid": excluded }, "lost": lost })
+    }
+
+    /// The same of all, and of each scope if there are several.
+    fn told_with_scopes(scopes: &[Sums]) -> Value {
+        let mut told = Sums::of_all(scopes).told();
+        if scopes.len() > 1 {
+            let each = (1..).zip(scopes).map(|(scope, sums)| {
+                let mut told = sums.told();
+                told["scope"] = json!(scope);
+                told
+            });
+            told["scopes"] = each.collect();
+        }
+        told
     }
 }
 
 struct Writer {
     seal: Seal,
     workspace: usize,
-    sums: Sums,
+    /// By scope.
+    sums: Vec<Sums>,
     first: u64,
     lines: Vec<String>,
     /// The numbers after each line.
-    history: Vec<Sums>,
+    history: Vec<Vec<Sums>>,
     /// What each line told, to tell it again.
     told: Vec<Vec<(Op, u64)>>,
 }
@@ -116,14 +157,20 @@ impl Counter {
     }
 }
 
-/// The log of these runs, one after the other.
+/// The log of these runs, one after the other, of one scope.
 pub(super) fn log_of(chain: &str, runs: &[RunOps]) -> Log {
+    log_of_scopes(chain, 1, runs)
+}
+
+/// The same of several scopes.
+pub(super) fn log_of_scopes(chain: &str, scopes: u32, runs: &[RunOps]) -> Log {
     let (chain, mode) = match chain {
         "none" => ("none", ChainMode::None),
         "sha256" => ("sha256", ChainMode::Linked),
         _ => ("hmac-sha256", ChainMode::Keyed(key())),
     };
-    let mut log = Log { chain, lines: Vec::new(), made: Made::default(), last_told_again: Vec::new() };
+    let (lines, last_told_again) = (Vec::new(), Vec::new());
+    let mut log = Log { chain, lines, made: Made::default(), of_scopes: BTreeMap::new(), last_told_again };
     let mut counter = Counter(0);
     let mut before: Option<Writer> = None;
     for (number, run) in runs.iter().enumerate() {
@@ -132,7 +179,7 @@ pub(super) fn log_of(chain: &str, runs: &[RunOps]) -> Log {
         let mut writer = Writer {
             seal,
             workspace: number,
-            sums: Sums::default(),
+            sums: vec![Sums::default(); scopes as usize],
             first: 1,
             lines: Vec::new(),
             history: Vec::new(),
@@ -149,17 +196,18 @@ pub(super) fn log_of(chain: &str, runs: &[RunOps]) -> Log {
             writer.workspace = forerunner.workspace;
             let kept = forerunner.lines.len().saturating_sub(count).max(1);
             writer.sums = forerunner.history[kept - 1].clone();
-            let Sums { written, excluded, lost, .. } = &writer.sums;
-            start["resumed"] = json!({
-                "run": forerunner.seal.run().to_string(), "line": kept, "seen": writer.sums.seen(),
-                "written": written, "excluded": { "uid": excluded }, "lost": lost,
-            });
+            start["resumed"] = Sums::told_with_scopes(&writer.sums);
+            start["resumed"]["run"] = json!(forerunner.seal.run().to_string());
+            start["resumed"]["line"] = json!(kept);
             again = forerunner.told[kept..].iter().flatten().cloned().collect();
             if kept < forerunner.lines.len() {
                 log.last_told_again.extend(forerunner.lines.last().cloned());
             }
         }
-        start["scopes"] = json!([{ "scope": 1, "kind": "pid_ns", "of": writer.workspace.to_string() }]);
+        let of = |scope: u32| if scope == 1 { String::new() } else { format!(".{scope}") };
+        let name = |scope: u32| format!("{}{}", writer.workspace, of(scope));
+        start["scopes"] =
+            (1..=scopes).map(|scope| json!({ "scope": scope, "kind": "pid_ns", "of": name(scope) })).collect();
         if mode.name().is_some() {
             start["chained"] = json!(mode.name());
         }
@@ -172,11 +220,9 @@ pub(super) fn log_of(chain: &str, runs: &[RunOps]) -> Log {
             if !matches!(op, Op::Exec(Exec::Again)) {
                 id = counter.next();
             }
-            match op {
-                Op::Exec(_) => log.made.execs += 1,
-                Op::Excluded => log.made.excluded += 1,
-                Op::Lost(_, count) => log.made.lost += count,
-                _ => {}
+            log.made.add(op);
+            if scopes > 1 {
+                log.of_scopes.entry(writer.scope_of(id)).or_default().add(op);
             }
             writer.op(op, id, &mut counter);
         }
@@ -191,12 +237,18 @@ pub(super) fn log_of(chain: &str, runs: &[RunOps]) -> Log {
 }
 
 impl Writer {
+    fn scope_of(&self, id: u64) -> u32 {
+        u32::try_from(1 + id / 2 % self.sums.len() as u64).expect("few scopes")
+    }
+
     fn op(&mut self, op: &Op, id: u64, counter: &mut Counter) {
         let told = Some((op.clone(), id));
+        let scope = self.scope_of(id);
+        let sums = &mut self.sums[scope as usize - 1];
         match op {
             Op::Exec(exec) => {
-                self.sums.written += 1;
-                let mut event = json!({ "filename": "/usr/bin/uname", "argv": ["uname", "-a"], "truncated": matches!(exec, Exec::Truncated) });
+                sums.written += 1;
+                let mut event = json!({ "scope": scope, "filename": "/usr/bin/uname", "argv": ["uname", "-a"], "truncated": matches!(exec, Exec::Truncated) });
                 if !matches!(exec, Exec::WithoutId) {
                     event["id"] = json!(format!("b7c9e1d2a4f0-{id:x}-e0c6c-3"));
                 }
@@ -204,22 +256,24 @@ impl Writer {
             }
             // Tells nothing by itself: the next ledger does.
             Op::Excluded => {
-                self.sums.excluded += 1;
+                sums.excluded += 1;
                 self.history.last_mut().expect("a start").clone_from(&self.sums);
                 self.told.last_mut().expect("a start").extend(told);
             }
             Op::Lost(reason, count) => {
-                *self.sums.lost.entry(reason).or_default() += count;
-                self.write(counter, "WARN", "lost", "lost", json!({ "reason": reason, "count": count }), told);
+                *sums.lost.entry(reason).or_default() += count;
+                let lost = json!({ "reason": reason, "count": count, "scope": scope });
+                self.write(counter, "WARN", "lost", "lost", lost, told);
             }
             Op::Ledger => {
-                let Sums { written, excluded, lost, exits } = self.sums.clone();
                 let number = self.seal.next_line();
-                let ledger = json!({
-                    "first": self.first, "last": number - 1, "seen": self.sums.seen(), "written": written,
-                    "excluded": { "uid": excluded }, "lost": lost, "waiting": 0, "recursion_misses": 0,
-                    "exits": { "seen": exits, "written": exits, "lost": {}, "waiting": 0 },
-                });
+                let exits = Sums::of_all(&self.sums).exits;
+                let mut ledger = Sums::told_with_scopes(&self.sums);
+                ledger["first"] = json!(self.first);
+                ledger["last"] = json!(number - 1);
+                ledger["waiting"] = json!(0);
+                ledger["recursion_misses"] = json!(0);
+                ledger["exits"] = json!({ "seen": exits, "written": exits, "lost": {}, "waiting": 0 });
                 self.first = number + 1;
                 self.write(counter, "INFO", "ledger", "ledger", ledger, None);
             }
@@ -229,7 +283,7 @@ impl Writer {
             }
             Op::Running => self.write(counter, "INFO", "running", "event", json!({ "pid": 1 }), None),
             Op::Exit => {
-                self.sums.exits += 1;
+                sums.exits += 1;
                 self.write(counter, "INFO", "exit", "event", json!({ "id": "b7c9e1d2a4f0-1-e0c6c-3" }), told);
             }
         }
@@ -297,10 +351,10 @@ pub(super) fn chained_log() -> impl Strategy<Value = Log> {
 fn log_chained(chains: &'static [&'static str], with_loss: bool) -> impl Strategy<Value = Log> {
     let run = (vec(op(with_loss), 0..12), proptest::option::of(0..8_usize));
     let chain = proptest::sample::select(chains);
-    (chain, vec(run, 1..4)).prop_map(|(chain, runs)| {
+    (chain, 1..4_u32, vec(run, 1..4)).prop_map(|(chain, scopes, runs)| {
         let runs = runs.into_iter().enumerate();
         let runs: Vec<RunOps> =
             runs.map(|(number, (ops, resumes))| RunOps { ops, resumes: resumes.filter(|_| number > 0) }).collect();
-        log_of(chain, &runs)
+        log_of_scopes(chain, scopes, &runs)
     })
 }
