@@ -2,6 +2,7 @@
 //!
 //! Words become a command (`cli`), the command runs (`command/*`), its end is an exit code (`exit`).
 
+mod attach;
 mod capabilities;
 mod cli;
 mod command;
@@ -11,6 +12,7 @@ mod handshake;
 mod labels;
 mod ledger;
 mod line;
+mod log;
 mod pipeline;
 mod queue;
 mod seal;

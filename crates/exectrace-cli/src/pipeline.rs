@@ -9,22 +9,23 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use exectrace::{Failed, FailedHook, Item, Scope, ScopeId, ScopeStats, Tracer};
+use anyhow::Context;
+use exectrace::{Item, Scope, ScopeId, ScopeStats, Tracer};
 
 use crate::capabilities;
-use crate::cli::{FailedArg, FailedHookArg, Fields, LoggingArgs, OutputFormat, ServiceArgs};
-use crate::exit::{Exit, Failed as FailedWith};
+use crate::cli::{Fields, LoggingArgs, OutputFormat, ServiceArgs};
+use crate::exit::{Exit, Failed};
 use crate::labels::LabelSource;
 use crate::ledger::{Reason, Snapshot};
 use crate::line::json::JsonEncoder;
 use crate::line::text::TextEncoder;
 use crate::line::{Entry, Lost, Stop, Why};
+use crate::log::Log;
 use crate::queue::{QueueIn, queue};
-use crate::seal::ChainMode;
+use crate::seal::Seal;
 use crate::sink::Sink;
-use crate::start::{self, Run, Watch};
-use crate::stop::wait_any;
+use crate::start::{Run, Watch};
+use crate::stop::{StopSignal, wait_any};
 use crate::watchdog::Watchdog;
 use crate::writer::{Encoder, Outset, Rest, Writer, Written};
 
@@ -34,92 +35,16 @@ const LATENESS: Duration = Duration::from_millis(100);
 const STALLED: Duration = Duration::from_millis(500);
 /// How long an output that takes lines may take for those that wait; a third of what Kubernetes grants by default.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often a pinned ring is freed of what comes to no line.
-const REACHED_EVERY: Duration = Duration::from_secs(1);
 /// How long it may then take to say how many were too many.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-
-/// A tracer with the settings of the command line; `service` are those of a command that runs for long.
-pub(crate) fn open(args: &LoggingArgs, service: Option<&ServiceArgs>) -> anyhow::Result<Tracer> {
-    let attempts = failed_attempts(args)?;
-    let mut builder = Tracer::builder().ring_bytes(args.ring_size).exits(args.exits);
-    builder = builder.failed(attempts.failed, attempts.hook);
-    if let Some(bytes) = args.max_args_bytes {
-        builder = builder.max_args_bytes(bytes);
-    }
-    if let Some(bytes) = args.read_args_bytes {
-        builder = builder.read_args_bytes(bytes);
-    }
-    builder = args.exclude_uid.iter().fold(builder, |builder, uid| builder.exclude_uid(*uid));
-    builder = args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix));
-    if let Some(folder) = service.and_then(|service| service.pin.as_ref()) {
-        builder = builder.pin(folder);
-    }
-    let tracer = builder.open()?;
-    // Not before: to who cannot trace at all, this is no news.
-    if let Some(why) = attempts.not_seen {
-        tracing::info!(%why, "attempts to execute that fail are not logged (--failed-hook tracepoint may change that)");
-    }
-    Ok(tracer)
-}
-
-/// Which attempts that failed are told, and by which hook.
-struct Attempts {
-    failed: Failed,
-    hook: FailedHook,
-    /// Why none are, although nobody said so.
-    not_seen: Option<String>,
-}
-
-/// What was asked for and cannot be had is an error; what was not asked for is had where it costs nothing.
-fn failed_attempts(args: &LoggingArgs) -> anyhow::Result<Attempts> {
-    let hook = match args.failed_hook {
-        FailedHookArg::Auto | FailedHookArg::Fexit => FailedHook::Fexit,
-        FailedHookArg::Tracepoint => FailedHook::Tracepoint,
-    };
-    let (failed, asked_for) = match args.failed {
-        Some(FailedArg::None) => return Ok(Attempts { failed: Failed::None, hook, not_seen: None }),
-        Some(FailedArg::Notable) => (Failed::Notable, true),
-        Some(FailedArg::All) => (Failed::All, true),
-        None => (Failed::Notable, args.failed_hook != FailedHookArg::Auto),
-    };
-    match (hook.check(), asked_for) {
-        (Ok(()), _) => Ok(Attempts { failed, hook, not_seen: None }),
-        (Err(why), true) => {
-            let advice = match hook {
-                FailedHook::Fexit => {
-                    "--failed-hook tracepoint may work and makes every system call of the node some ns slower"
-                }
-                FailedHook::Tracepoint => "--failed none does without",
-            };
-            bail!(FailedWith(Exit::CannotTrace, format!("attempts that fail cannot be seen here: {why} ({advice})")))
-        }
-        (Err(why), false) => Ok(Attempts { failed: Failed::None, hook, not_seen: Some(why) }),
-    }
-}
+/// How often a pinned ring is freed of what comes to no line.
+const REACHED_EVERY: Duration = Duration::from_secs(1);
 
 /// What the log looks like.
 pub(crate) struct Look {
     pub(crate) format: OutputFormat,
     pub(crate) tree: bool,
     pub(crate) fields: Fields,
-}
-
-/// Where the log goes and how its lines are bound together: opened before anything is traced, because it may fail.
-pub(crate) struct Log {
-    sink: Sink,
-    chain: ChainMode,
-}
-
-impl Log {
-    pub(crate) fn open(args: &LoggingArgs) -> anyhow::Result<Log> {
-        let chain = start::chain(args)?;
-        let sink = match &args.log {
-            Some(path) => Sink::file(path)?,
-            None => Sink::stdout()?,
-        };
-        Ok(Log { sink, chain })
-    }
 }
 
 /// What a command knows about its log.
@@ -153,25 +78,21 @@ pub(crate) struct Pipeline {
     ends_with_its_scopes: bool,
     /// How many of the scopes are no more.
     gone: usize,
-}
-
-/// Why reading ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Watched {
-    /// Somebody asked for it, or there is no output any more.
-    AsAsked,
-    /// All scopes are gone.
-    ToItsEnd,
+    /// Of the runs to come.
+    seals: Vec<Seal>,
 }
 
 impl Pipeline {
     /// Begins a run of the log. The tracer's scopes are those of the workspace.
     pub(crate) fn start(log: Log, mut plan: Plan<'_>, tracer: &mut Tracer) -> anyhow::Result<Pipeline> {
-        let Log { sink, chain } = log;
+        let Log { sink, mut seals } = log;
+        let seal = seals.pop().context("this process has begun as many runs as it could: restart exectrace")?;
         let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
         let encoder = encoder(&sink, &plan.look, scopes.len() > 1, &mut plan.labels)?;
-        let run = Run::begin(plan.logging, tracer, chain, &plan.watch)?;
-        let watchdog = match plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero()) {
+        let run = Run::begin(plan.logging, tracer, seal, &plan.watch)?;
+        let is_detached = tracer.detached_since().is_some();
+        let every = plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero() && !is_detached);
+        let watchdog = match every {
             Some(every) => Some(Watchdog::new(tracer.add_scope(Scope::Children)?, every)),
             None => None,
         };
@@ -213,15 +134,29 @@ impl Pipeline {
             unpin_on_stop,
             ends_with_its_scopes: plan.ends_with_its_scopes,
             gone: 0,
+            seals,
         })
     }
 
-    /// Reads the tracer until one of `until` is readable.
-    pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<Watched> {
+    /// Logs until somebody says stop, or until there is nothing to watch any more; then the log for another run is returned.
+    pub(crate) fn serve(mut self, mut tracer: Tracer, stop: &StopSignal) -> anyhow::Result<Option<Log>> {
+        let why = self.read(&mut tracer, &[stop.as_fd()])?.unwrap_or(Why::Signal);
+        let log = self.stop(tracer, why, Account::Always)?;
+        Ok((why != Why::Signal).then_some(log))
+    }
+
+    /// Reads the tracer until one of `until` is readable, or the output is gone; or until there is a reason not to go on,
+    /// which is returned.
+    pub(crate) fn read(&mut self, tracer: &mut Tracer, until: &[BorrowedFd<'_>]) -> anyhow::Result<Option<Why>> {
         let mut ended = false;
         while !ended && !self.writer.is_finished() {
-            if self.gone == self.scopes.len() && self.ends_with_its_scopes {
-                return Ok(Watched::ToItsEnd);
+            if tracer.detached_since().is_some() {
+                tracing::warn!("the tracer before this one was killed while it gave its pin up: beginning anew");
+                return Ok(Some(Why::Detached));
+            }
+            if self.ends_with_its_scopes && self.gone == self.scopes.len() {
+                tracing::info!("the workspace's PID namespace is gone");
+                return Ok(Some(Why::ScopeGone));
             }
             let mut fds = until.to_vec();
             fds.push(tracer.as_fd());
@@ -230,7 +165,7 @@ impl Pipeline {
             tracer.poll(Duration::ZERO, |item| self.take(item)).context("reading the kernel's records")?;
             self.tick(tracer)?;
         }
-        Ok(Watched::AsAsked)
+        Ok(None)
     }
 
     fn take(&mut self, item: Item) {
@@ -267,11 +202,11 @@ impl Pipeline {
     }
 
     /// Detaches the tracer, writes what is left and tells what could not be written. Takes no longer than a second if the
-    /// output takes nothing, and as long as [`DRAIN`] if it takes what waits.
-    pub(crate) fn stop(mut self, mut tracer: Tracer, why: Why, account: Account) -> anyhow::Result<()> {
+    /// output takes nothing, and as long as [`DRAIN`] if it takes what waits. Returns the log for another run.
+    pub(crate) fn stop(mut self, mut tracer: Tracer, why: Why, account: Account) -> anyhow::Result<Log> {
         // Whatever goes wrong on the way, what waits is written first.
         let mut failed = Vec::new();
-        let unpins = self.pinned && (self.unpin_on_stop || why == Why::ScopeGone);
+        let unpins = self.pinned && (self.unpin_on_stop || matches!(why, Why::ScopeGone | Why::Detached));
         if unpins {
             failed.extend(tracer.unpin_programs().context("removing the pin").err());
         }
@@ -281,26 +216,25 @@ impl Pipeline {
         let (pinned, position) = (self.pinned && !unpins, tracer.position());
         let stop = Entry::Stop(Stop { why, pinned, position });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
-        let Pipeline { queue, done, rest, taken, .. } = self;
+        let Pipeline { queue, done, rest, taken, seals, .. } = self;
         let untold = queue.close(ledger.into_iter().chain([stop]).collect(), STALLED);
         let written = wait_for_the_writer(&done, &taken, || if pinned { rest.leave() } else { rest.lose() });
         if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
         }
-        match written {
-            Ok(Written { broken: Some(error), .. }) => {
-                Err(error).context(FailedWith(Exit::Output, "the log could not be written".to_owned()))
-            }
-            Ok(Written { lost, .. }) if lost + untold > 0 => {
-                let missing = format!("{} execs are missing from the end of the log", lost + untold);
-                Err(FailedWith(Exit::Output, missing).into())
-            }
-            Ok(_) => failed.into_iter().next().map_or(Ok(()), Err),
-            Err(_) => {
-                let stalled = "the output takes nothing: what was waiting for it is lost".to_owned();
-                Err(FailedWith(Exit::Output, stalled).into())
-            }
+        let Ok(Written { mut lost, broken, sink }) = written else {
+            let stays = if pinned { "stays in the pin" } else { "is lost" };
+            let stalled = format!("the output takes nothing: what was waiting for it {stays}");
+            return Err(Failed(Exit::Output, stalled).into());
+        };
+        if let Some(error) = broken {
+            return Err(error).context(Failed(Exit::Output, "the log could not be written".to_owned()));
         }
+        lost.add_all(untold);
+        if !lost.is_empty() {
+            return Err(Failed(Exit::Output, format!("missing from the end of the log: {lost}")).into());
+        }
+        failed.into_iter().next().map_or(Ok(Log { sink, seals }), Err)
     }
 }
 

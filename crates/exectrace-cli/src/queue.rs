@@ -119,8 +119,8 @@ impl QueueIn {
     }
 
     /// Ends the queue with these entries, after a gap that is not told yet, waiting for room for them at most for
-    /// `patience`; returns how much of the gap could not be told.
-    pub(crate) fn close(mut self, last: Vec<Entry>, patience: Duration) -> u64 {
+    /// `patience`; returns what of the gap could not be told.
+    pub(crate) fn close(mut self, last: Vec<Entry>, patience: Duration) -> Tally {
         let deadline = Instant::now() + patience;
         let gap: Vec<Entry> = self.refused.take().into_iter().map(Entry::Lost).collect();
         let mut is_told = true;
@@ -135,7 +135,7 @@ impl QueueIn {
                 self.refuse(&entry);
             }
         }
-        self.refused.total()
+        self.refused
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
         let (mut sender, receiver) = queue(1, 1);
         sender.push(exec());
         sender.push(exec());
-        assert_eq!(sender.close(Vec::new(), Duration::ZERO), 0);
+        assert!(sender.close(Vec::new(), Duration::ZERO).is_empty());
         assert_eq!(drain(&receiver), [None, Some(1)]);
         assert!(matches!(receiver.wait(Duration::ZERO), Taken::End));
     }
@@ -265,7 +265,7 @@ mod tests {
         for _ in 0..SLOTS {
             let _ = sender.sender.try_send((exec(), 0));
         }
-        assert_eq!(sender.close(Vec::new(), Duration::ZERO), 1);
+        assert_eq!(sender.close(Vec::new(), Duration::ZERO).to_string(), "1 execs");
         drop(receiver);
     }
 

@@ -72,17 +72,6 @@ pub(crate) enum ChainMode {
     Keyed(ChainKey),
 }
 
-impl ChainMode {
-    /// The name in the line `start`, for a run that is chained.
-    pub(crate) fn name(&self) -> Option<&'static str> {
-        match self {
-            ChainMode::None => None,
-            ChainMode::Linked => Some(LINKED),
-            ChainMode::Keyed(_) => Some(KEYED),
-        }
-    }
-}
-
 /// `start.chained` of a chain without a key.
 pub(crate) const LINKED: &str = "sha256";
 /// `start.chained` of a chain with a key.
@@ -176,6 +165,15 @@ impl Seal {
             ChainMode::Keyed(key) => Chain::Keyed(key.first_of(run)),
         };
         Seal { run, next_line: 1, chain }
+    }
+
+    /// The name in the line `start`, for a run that is chained.
+    pub(crate) fn chained(&self) -> Option<&'static str> {
+        match self.chain {
+            Chain::None => None,
+            Chain::Linked(_) => Some(LINKED),
+            Chain::Keyed(_) => Some(KEYED),
+        }
     }
 
     /// The run that the lines belong to.
@@ -529,7 +527,7 @@ mod tests {
         #[test]
         fn every_seal_is_read_as_it_was_written(run in any::<u32>(), lines in 1..5_u64, which in 0..3) {
             let chain = [ChainMode::None, ChainMode::Linked, ChainMode::Keyed(key())][usize::try_from(which).expect("small")].clone();
-            let chained = chain.name().is_some();
+            let chained = !matches!(chain, ChainMode::None);
             let mut state = Seal::new(run, chain);
             for number in 1..=lines {
                 let line = seal(&mut state, BODY);

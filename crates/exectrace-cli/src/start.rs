@@ -1,4 +1,4 @@
-//! What the first line of a run says, and how its lines are numbered and chained: gathered before anything is written.
+//! What the first line of a run says: gathered before anything is written.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::LoggingArgs;
 use crate::ledger::{Books, Snapshot};
 use crate::line::{Resumed, Start};
-use crate::seal::{ChainKey, ChainMode, Seal, parse_seal};
+use crate::seal::{Seal, parse_seal};
 
 /// A run that is about to begin.
 pub(crate) struct Run {
@@ -34,28 +34,10 @@ pub(crate) struct Watch<'a> {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// How the lines will be chained; reads the key.
-pub(crate) fn chain(args: &LoggingArgs) -> anyhow::Result<ChainMode> {
-    match &args.chain_key {
-        Some(path) => Ok(ChainMode::Keyed(ChainKey::read(path)?)),
-        None if args.chain => Ok(ChainMode::Linked),
-        None => Ok(ChainMode::None),
-    }
-}
-
 impl Run {
     /// A run of this tracer, whose scopes have been added, but for the watchdog's.
-    pub(crate) fn begin(
-        args: &LoggingArgs,
-        tracer: &Tracer,
-        chain: ChainMode,
-        watch: &Watch<'_>,
-    ) -> anyhow::Result<Run> {
+    pub(crate) fn begin(args: &LoggingArgs, tracer: &Tracer, seal: Seal, watch: &Watch<'_>) -> anyhow::Result<Run> {
         let Watch { proc, since, expect_running, until } = *watch;
-        let mut random = [0; 4];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .context("drawing a random number")?;
-        let run = u32::from_ne_bytes(random).max(1);
         let resumed = resumed(tracer)?;
         let running = if resumed.is_none() && expect_running { snapshot(tracer, proc) } else { Some(Vec::new()) };
         let boot_id = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
@@ -69,7 +51,7 @@ impl Run {
             settings: settings(args, tracer),
             scopes: tracer.scopes().map(|(id, scope)| describe(id, scope)).collect(),
             running: running.as_ref().filter(|_| resumed.is_none()).map(Vec::len),
-            chained: chain.name(),
+            chained: seal.chained(),
             unwatched: previous.map(|from| (from, since)),
             resumed,
         };
@@ -81,10 +63,9 @@ impl Run {
         if let (None, Some(journal)) = (&start.resumed, tracer.journal()) {
             // From now on, who takes over knows whom he takes over from.
             let mut progress = Progress::up_to(tracer.position());
-            books.store(run, 0, &mut progress);
+            books.store(seal.run().0, 0, &mut progress);
             journal.commit(&progress);
         }
-        let seal = Seal::new(run, chain);
         Ok(Run { seal, books, start, running: running.unwrap_or_default() })
     }
 }
@@ -122,8 +103,8 @@ fn describe(id: ScopeId, scope: &Scope) -> (ScopeId, &'static str, String) {
         Scope::Cgroup(cgroup) => ("cgroup", cgroup.id().to_string()),
         Scope::Tree(tree) => ("tree", tree.root().to_string()),
         Scope::Node => ("node", String::new()),
-        Scope::Children => ("children", String::new()),
-        Scope::Pinned(_) => ("pinned", String::new()),
+        // The watchdog's scope is added later, and is in no log.
+        Scope::Pinned(_) | Scope::Children => ("pinned", String::new()),
     };
     (id, kind, of)
 }

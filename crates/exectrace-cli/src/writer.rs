@@ -53,10 +53,12 @@ pub(crate) enum Encoder {
 
 /// What the writer has to say at its end.
 pub(crate) struct Written {
-    /// Execs and whatever else is missing and could not be told.
-    pub(crate) lost: u64,
+    /// What is missing and could not be told.
+    pub(crate) lost: Tally,
     /// Why it ended early.
     pub(crate) broken: Option<std::io::Error>,
+    /// For another run.
+    pub(crate) sink: Sink,
 }
 
 /// Where the writer begins.
@@ -132,7 +134,7 @@ impl Writer {
                 }
             }
             if let Err(error) = self.write(&mut batch) {
-                return Written { lost: self.lost.total(), broken: Some(error) };
+                return Written { lost: self.lost, broken: Some(error), sink: self.sink };
             }
             self.refresh_labels();
             taken = queue.wait(LABELS_EVERY);
@@ -147,7 +149,7 @@ impl Writer {
         self.begin(&mut batch);
         self.tell_lost(&mut batch);
         let broken = self.write(&mut batch).err();
-        Written { lost: self.lost.total(), broken }
+        Written { lost: self.lost, broken, sink: self.sink }
     }
 
     fn begin(&mut self, batch: &mut Batch) {

@@ -180,6 +180,7 @@ struct scope_budget {
 	__u64 freed; /* by the reader */
 	__u64 kind; /* this and the next by the tracer; the programs do not look at them */
 	__u64 key;
+	__u64 name; /* a hash of what it was called */
 };
 
 /* A process of interest: one that was logged or belongs to a tree, or whose

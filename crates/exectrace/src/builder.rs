@@ -171,7 +171,9 @@ impl TracerBuilder {
 
     /// What must be the same for one tracer to take over from another: all that the kernel's half was made with.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        let settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
+        let mut settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
+        settings.exclude_uids.sort_unstable();
+        settings.exclude_paths.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(layout());
         hash.update(format!("{settings:?} {}", self.backup.is_on()));
@@ -209,6 +211,8 @@ mod tests {
         assert_eq!(same.fingerprint(), Tracer::builder().fingerprint());
         assert_ne!(Tracer::builder().exits(true).fingerprint(), Tracer::builder().fingerprint());
         assert_ne!(Tracer::builder().exclude_uid(1).fingerprint(), Tracer::builder().fingerprint());
+        let in_order = |uids: [u32; 2]| uids.iter().fold(Tracer::builder(), |builder, uid| builder.exclude_uid(*uid));
+        assert_eq!(in_order([1, 2]).fingerprint(), in_order([2, 1]).fingerprint());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::loss::{LossReason, What};
 use crate::mapped::{Access, Mapped};
@@ -100,6 +101,7 @@ pub struct Journal {
 const CURRENT: usize = 0;
 const SCOPES: usize = 1;
 const LINKS: usize = 2;
+const DETACHED: usize = 3;
 const FINGERPRINT: usize = 4;
 const LAYOUT: usize = 8;
 /// Two slots follow: position, count of shares, notes, shares.
@@ -185,6 +187,15 @@ impl Journal {
 
     pub(crate) fn set_links(&self, links: u64) {
         self.set(LINKS, links);
+    }
+
+    /// When the programs were detached, since boot; `None` as long as they are not.
+    pub(crate) fn detached(&self) -> Option<Duration> {
+        Some(self.get(DETACHED)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
+    pub(crate) fn set_detached(&self, at: Duration) {
+        self.set(DETACHED, u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Names the settings of who made this.

@@ -10,7 +10,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 
 use crate::journal::Journal;
 use crate::mapped::{Access, Mapped};
-use crate::scope::ScopeId;
+use crate::scope::{Identity, ScopeId};
 use crate::skel::types::{self, scope_budget, scope_index, scope_stats};
 use crate::tracer::TracerError;
 
@@ -118,17 +118,21 @@ impl Kernel {
     }
 
     /// What a scope is, as its tracer stated it.
-    pub(crate) fn identity_words(&self, scope: ScopeId) -> (u64, u64) {
-        let row = scope.get() as usize * size_of::<scope_budget>();
-        let word = |offset| self.budgets.u64_at(row + offset).load(Ordering::Acquire);
-        (word(offset_of!(scope_budget, kind)), word(offset_of!(scope_budget, key)))
+    pub(crate) fn identity(&self, scope: ScopeId) -> Identity {
+        let word = |offset| self.budgets.u64_at(row_of(scope) + offset).load(Ordering::Acquire);
+        Identity {
+            kind: word(offset_of!(scope_budget, kind)),
+            key: word(offset_of!(scope_budget, key)),
+            name: word(offset_of!(scope_budget, name)),
+        }
     }
 
-    /// The kind goes last: without it there is nothing.
-    pub(crate) fn set_identity_words(&self, scope: ScopeId, kind: u64, key: u64) {
-        let row = scope.get() as usize * size_of::<scope_budget>();
-        self.budgets.u64_at(row + offset_of!(scope_budget, key)).store(key, Ordering::Release);
-        self.budgets.u64_at(row + offset_of!(scope_budget, kind)).store(kind, Ordering::Release);
+    /// States what a scope is. The kind goes last: without it there is nothing.
+    pub(crate) fn set_identity(&self, scope: ScopeId, identity: Identity) {
+        let set = |offset, value| self.budgets.u64_at(row_of(scope) + offset).store(value, Ordering::Release);
+        set(offset_of!(scope_budget, name), identity.name);
+        set(offset_of!(scope_budget, key), identity.key);
+        set(offset_of!(scope_budget, kind), identity.kind);
     }
 
     /// The counters of a scope by hook, one row for each CPU that counted something.
@@ -144,6 +148,11 @@ impl Kernel {
         }
         Ok(rows)
     }
+}
+
+/// Where the budget of a scope lies.
+fn row_of(scope: ScopeId) -> usize {
+    scope.get() as usize * size_of::<scope_budget>()
 }
 
 /// Words of `scope_index`.

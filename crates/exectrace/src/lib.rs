@@ -50,6 +50,7 @@ mod record;
 mod ring;
 mod running;
 mod scope;
+mod scoping;
 mod skel;
 mod takeover;
 mod tracer;
@@ -59,7 +60,7 @@ pub use event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origi
 pub use failed_hook::FailedHook;
 pub use journal::{Journal, NOTES, Progress, SCOPE_NOTES, Share};
 pub use loss::{Loss, LossReason, What};
-pub use pin::{LeftBehind, unpin};
+pub use pin::{LeftBehind, Pin, unpin};
 pub use running::Running;
 pub use scope::{Cgroup, Known, PidNamespace, Scope, ScopeError, ScopeId, Tree};
 pub use tracer::{Gone, Item, ScopeStats, Tracer, TracerError};

@@ -25,8 +25,8 @@ use crate::tracer::TracerError;
 /// What was pinned when it was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeftBehind {
-    /// Whether there was a whole kernel's half of this version; the rest is 0 if not.
-    pub was_whole: bool,
+    /// What it was; the rest is 0 if not a whole kernel's half of this version.
+    pub was: Pin,
     /// Scopes that it traced, but for the tracer's own children.
     pub scopes: u64,
     /// Execs in them.
@@ -39,12 +39,26 @@ pub struct LeftBehind {
     pub progress: Progress,
 }
 
+/// What a folder held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// A whole kernel's half, made by this version.
+    Whole,
+    /// Nothing, or what somebody left who did not come to the end of pinning.
+    #[default]
+    Unfinished,
+    /// A whole kernel's half of another version, which only that one can read.
+    OfAnotherVersion,
+}
+
 /// Removes what a tracer with [`TracerBuilder::pin`] left in a folder, and the folder; nothing is traced by it from then
 /// on. Refused as long as a tracer uses it.
 pub fn unpin(folder: &Path) -> Result<LeftBehind, TracerError> {
     let folder = PinFolder::lock_existing(folder)?;
-    let is_known = folder.is_whole() && folder.is_of_this_version()?;
-    let left = if is_known { look_at(&folder.take()?)? } else { LeftBehind::default() };
+    let left = match folder.content()? {
+        Pin::Whole => look_at(&folder.take()?)?,
+        was => LeftBehind { was, ..LeftBehind::default() },
+    };
     folder.remove()?;
     Ok(left)
 }
@@ -52,7 +66,7 @@ pub fn unpin(folder: &Path) -> Result<LeftBehind, TracerError> {
 fn look_at(kernel: &Kernel) -> Result<LeftBehind, TracerError> {
     let progress = kernel.journal.progress();
     let own = kernel.index().get(Field::OWN);
-    let mut left = LeftBehind { was_whole: true, progress, ..LeftBehind::default() };
+    let mut left = LeftBehind { was: Pin::Whole, progress, ..LeftBehind::default() };
     let numbers = (1..=kernel.journal.scopes()).filter_map(|number| u32::try_from(number).ok());
     for scope in numbers.filter(|number| *number != own).filter_map(ScopeId::new) {
         left.scopes += 1;
@@ -138,8 +152,12 @@ impl PinFolder {
         Ok(self.journal()?.scopes())
     }
 
-    fn is_of_this_version(&self) -> Result<bool, TracerError> {
-        Ok(self.journal()?.layout() == builder::layout())
+    fn content(&self) -> Result<Pin, TracerError> {
+        Ok(match self.is_whole() {
+            false => Pin::Unfinished,
+            true if self.journal()?.layout() == builder::layout() => Pin::Whole,
+            true => Pin::OfAnotherVersion,
+        })
     }
 
     /// Puts a kernel's half there; from now on it outlives this process.
@@ -181,8 +199,12 @@ impl PinFolder {
                        the same ones, or remove it with `exectrace unpin` (what waits there unread is lost)";
             return Err(refuse(&self.path, why.to_owned()));
         }
-        let kernel = self.take()?;
-        if kernel.links.len() as u64 != journal.links() {
+        let mut kernel = self.take()?;
+        if journal.detached().is_some() {
+            // Some may still be there; what they saw from then on nobody can tell from what the others missed.
+            self.remove_links()?;
+            kernel.links.clear();
+        } else if kernel.links.len() as u64 != journal.links() {
             let why =
                 "some of its programs are missing, so it does not see everything: remove it with `exectrace unpin`";
             return Err(refuse(&self.path, why.to_owned()));

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use crate::cgroup;
 use crate::procfs::{Procfs, Search};
@@ -71,7 +72,7 @@ pub enum Scope {
 }
 
 /// What is known of a scope that another tracer had added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// Nothing.
     Any,
@@ -79,54 +80,78 @@ pub enum Known {
     PidNamespace(u32),
     /// It is the tree below the process that had this number.
     Tree(u32),
-    /// It is a cgroup.
-    Cgroup,
+    /// It is the cgroup that was opened by this path, which is not there any more.
+    Cgroup(PathBuf),
 }
 
-/// What a scope is, in two words, for who takes over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a scope is, for who takes over.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     pub(crate) kind: u64,
     pub(crate) key: u64,
+    /// What it was called, where the key is not what it is called by: a hash, 0 elsewhere.
+    pub(crate) name: u64,
 }
 
 /// Numbers of processes are below this, `PID_MAX_LIMIT` of include/linux/threads.h.
 const PID_BITS: u32 = 22;
 
 impl Identity {
-    pub(crate) const CHILDREN: Identity = Identity { kind: 5, key: 0 };
+    /// Of a scope that there is no more.
+    pub(crate) const NOBODY: Identity = Identity::new(0, 0);
+    pub(crate) const CHILDREN: Identity = Identity::new(5, 0);
 
-    pub(crate) fn of_pid_namespace(number: u32) -> Identity {
-        Identity { kind: 1, key: u64::from(number) }
+    const fn new(kind: u64, key: u64) -> Identity {
+        Identity { kind, key, name: 0 }
+    }
+
+    fn of_pid_namespace(number: u32) -> Identity {
+        Identity::new(1, u64::from(number))
+    }
+
+    fn of_cgroup(id: u64, path: &Path) -> Identity {
+        Identity { kind: 2, key: id, name: name_of(path) }
     }
 
     fn of_tree(tree: &Tree) -> Identity {
-        Identity { kind: 3, key: tree.start_ticks << PID_BITS | u64::from(tree.root) }
+        Identity::new(3, tree.start_ticks << PID_BITS | u64::from(tree.root))
+    }
+
+    /// Whether both are one scope, whatever they are called.
+    pub(crate) fn is(self, other: Identity) -> bool {
+        (self.kind, self.key) == (other.kind, other.key)
     }
 
     /// The number, if it is a PID namespace.
     pub(crate) fn pid_namespace(self) -> Option<u32> {
-        u32::try_from(self.key).ok().filter(|number| self == Identity::of_pid_namespace(*number))
+        u32::try_from(self.key).ok().filter(|number| self.is(Identity::of_pid_namespace(*number)))
     }
 
-    pub(crate) fn is_cgroup(self) -> bool {
-        self.kind == 2
+    /// Whether it can be a scope of which so much is known.
+    pub(crate) fn fits(self, known: &Known) -> bool {
+        match known {
+            Known::Any => !self.is(Identity::CHILDREN),
+            Known::PidNamespace(number) => self.is(Identity::of_pid_namespace(*number)),
+            Known::Tree(root) => self.kind == 3 && self.key & ((1 << PID_BITS) - 1) == u64::from(*root),
+            Known::Cgroup(path) => self.kind == 2 && self.name == name_of(path),
+        }
     }
+}
 
-    pub(crate) fn is_tree_of(self, root: u32) -> bool {
-        self.kind == 3 && self.key & ((1 << PID_BITS) - 1) == u64::from(root)
-    }
+fn name_of(path: &Path) -> u64 {
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    digest.iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte))
 }
 
 impl Scope {
     pub(crate) fn identity(&self) -> Identity {
         match self {
             Scope::PidNamespace(namespace) => Identity::of_pid_namespace(namespace.number),
-            Scope::Cgroup(cgroup) => Identity { kind: 2, key: cgroup.id },
+            Scope::Cgroup(cgroup) => Identity::of_cgroup(cgroup.id, &cgroup.path),
             Scope::Tree(tree) => Identity::of_tree(tree),
-            Scope::Node => Identity { kind: 4, key: 0 },
+            Scope::Node => Identity::new(4, 0),
             Scope::Children => Identity::CHILDREN,
-            Scope::Pinned(_) => Identity { kind: 0, key: 0 },
+            Scope::Pinned(_) => Identity::NOBODY,
         }
     }
 
@@ -259,6 +284,7 @@ pub struct Cgroup {
     pub(crate) id: u64,
     /// Levels below the hierarchy's root; `None` where a cgroup namespace hides the root.
     pub(crate) level: Option<u32>,
+    path: PathBuf,
     held: OwnedFd,
 }
 
@@ -271,7 +297,7 @@ impl Cgroup {
             let why = format!("it lies more than {DEEPEST_CGROUP} levels below the root; trace one above it");
             return Err(ScopeError::NoCgroup { path: path.to_owned(), why });
         }
-        Ok(Cgroup { id: found.id, level: found.level, held: found.folder })
+        Ok(Cgroup { id: found.id, level: found.level, path: path.to_owned(), held: found.folder })
     }
 
     pub(crate) fn folder(&self) -> &OwnedFd {
@@ -352,6 +378,19 @@ mod tests {
             Ok(own) => assert!(own.is_held() && own.number() != INITIAL_PID_NS),
             Err(error) => assert!(matches!(error, ScopeError::InitialNamespace(INITIAL_PID_NS)), "{error}"),
         }
+    }
+
+    #[test]
+    fn a_scope_that_is_gone_is_known_by_what_it_was_called() {
+        let cgroup = Identity::of_cgroup(7, Path::new("/sys/fs/cgroup/a"));
+        assert!(cgroup.fits(&Known::Cgroup("/sys/fs/cgroup/a".into())) && cgroup.fits(&Known::Any));
+        assert!(!cgroup.fits(&Known::Cgroup("/sys/fs/cgroup/b".into())) && !cgroup.fits(&Known::PidNamespace(7)));
+        assert!(cgroup.is(Identity::of_cgroup(7, Path::new("elsewhere"))), "one folder by two paths");
+        let tree = Identity::of_tree(&Tree { root: 42, start_ticks: 1_000, proc: None });
+        assert!(tree.fits(&Known::Tree(42)) && !tree.fits(&Known::Tree(41)));
+        assert_eq!(Identity::of_pid_namespace(4_026_532_200).pid_namespace(), Some(4_026_532_200));
+        assert_eq!(cgroup.pid_namespace(), None);
+        assert!(!Identity::CHILDREN.fits(&Known::Any));
     }
 
     #[test]

@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::builder::TracerBuilder;
 use crate::inbox::Inbox;
@@ -14,8 +17,8 @@ use crate::load::{self, LoadLog};
 use crate::loss::{Loss, LossReason, What};
 use crate::pin::PinFolder;
 use crate::record;
-use crate::scope::{Identity, Known, Scope, ScopeId};
-use crate::tracer::{Item, Tracer, TracerError};
+use crate::scope::{Identity, Scope, ScopeId};
+use crate::tracer::{Item, Tracer, TracerError, boot_time};
 
 /// What a tracer has whose kernel's half outlives it.
 pub(crate) struct Pinned {
@@ -30,33 +33,34 @@ pub(crate) struct Pinned {
     pub(crate) nobodys: Option<ScopeId>,
     /// Nobody will take over from this one.
     pub(crate) is_last: bool,
+    /// The programs were detached, at this time since boot, by one that was killed before it had told what they had seen.
+    detached: Option<Duration>,
 }
 
 /// The kernel's half from a folder, or a new one that is pinned there.
 pub(crate) fn pinned(folder: &Path, settings: &TracerBuilder) -> Result<(Kernel, Option<Pinned>), TracerError> {
     let folder = PinFolder::lock(folder)?;
-    let pinned = |folder, left, known_scopes| Pinned {
+    let pinned = |folder, left, known_scopes, detached: Option<Duration>| Pinned {
         folder,
         held: VecDeque::new(),
         left,
         known_scopes,
         nobodys: None,
-        is_last: false,
+        is_last: detached.is_some(),
+        detached,
     };
     // One that never got a scope belongs to a start that failed.
     if folder.is_whole() && folder.scopes()? > 0 {
         let kernel = folder.restore(settings)?;
         let known = u32::try_from(kernel.journal.scopes()).unwrap_or(u32::MAX);
         let left = kernel.journal.progress();
-        return Ok((kernel, Some(pinned(folder, Some(left), known))));
+        let detached = kernel.journal.detached();
+        return Ok((kernel, Some(pinned(folder, Some(left), known, detached))));
     }
     let mut kernel = load::load(settings, &LoadLog::capture())?;
     folder.store(&mut kernel, settings)?;
-    Ok((kernel, Some(pinned(folder, None, 0))))
+    Ok((kernel, Some(pinned(folder, None, 0, None))))
 }
-
-/// Of a scope that there is no more.
-pub(crate) const NOBODY: Identity = Identity { kind: 0, key: 0 };
 
 impl Tracer {
     /// What another tracer had committed before this one took over from it; `None` if this one began anew.
@@ -67,8 +71,29 @@ impl Tracer {
     /// How many scopes another tracer had added before this one took over from it, its own children aside. They must be
     /// added again, in the same order, before the first poll.
     pub fn known_scopes(&self) -> u32 {
-        let count = self.known().filter(|(_, identity)| identity.kind != Identity::CHILDREN.kind).count();
+        let count = self.known().filter(|(_, identity)| !identity.is(Identity::CHILDREN)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Since when nothing was seen any more, if the tracer before this one was killed after [`Tracer::unpin_programs`]: what
+    /// it had left comes, and then nothing. Give up the pin and open another tracer.
+    pub fn detached_since(&self) -> Option<SystemTime> {
+        let detached = self.pinned.as_ref()?.detached?;
+        Some(boot_time() + detached)
+    }
+
+    /// Whether all scopes of the tracer before this one have been added again; asked by the first poll, too.
+    pub fn all_known_scopes_are_named(&self) -> Result<(), TracerError> {
+        let is_takeover = self.pinned.as_ref().is_some_and(|pinned| pinned.left.is_some());
+        if is_takeover && self.unnamed().any(|(_, identity)| !identity.is(Identity::CHILDREN)) {
+            return Err(self.refuse("more scopes are pinned there than were named"));
+        }
+        Ok(())
+    }
+
+    /// Scopes of the tracer before this one that were not added again.
+    fn unnamed(&self) -> impl Iterator<Item = (ScopeId, Identity)> {
+        self.known().filter(|(id, _)| !self.scopes.contains_key(id))
     }
 
     /// Scopes of the tracer before this one.
@@ -77,23 +102,29 @@ impl Tracer {
         (1..=known)
             .filter_map(ScopeId::new)
             .map(|id| (id, self.kernel.identity(id)))
-            .filter(|(_, what)| *what != NOBODY)
+            .filter(|(_, what)| !what.is(Identity::NOBODY))
     }
 
-    /// The scope that this one must be: of the tracer's own children there is one, the others come in order.
-    pub(crate) fn known_scope_for(&self, scope: &Scope) -> Option<ScopeId> {
-        let is_children = |identity: Identity| identity.kind == Identity::CHILDREN.kind;
+    /// The scope that this one must be: of the tracer's own children there is one, the others come in order. `None`: it is a
+    /// new one.
+    pub(crate) fn known_scope_for(&self, scope: &Scope) -> Result<Option<ScopeId>, TracerError> {
         let wanted = matches!(scope, Scope::Children);
-        let mut known = self.known().filter(|(id, _)| !self.scopes.contains_key(id));
-        known.find(|(_, identity)| is_children(*identity) == wanted).map(|(id, _)| id)
+        let known = self.unnamed().find(|(_, identity)| identity.is(Identity::CHILDREN) == wanted).map(|(id, _)| id);
+        // One that committed nothing may have been killed before it had named them all.
+        let left = self.pinned.as_ref().and_then(|pinned| pinned.left.as_ref());
+        let had_all = left.is_some_and(|left| *left != Progress::default());
+        if known.is_none() && had_all && !wanted {
+            return Err(self.refuse("fewer scopes are pinned there than were named"));
+        }
+        Ok(known)
     }
 
     /// Names a scope that another tracer added: the kernel's half has had it all the time.
     pub(crate) fn adopt(&mut self, id: ScopeId, scope: Scope) -> Result<ScopeId, TracerError> {
         let pinned = self.kernel.identity(id);
         let is_same = match &scope {
-            Scope::Pinned(known) => known.is(pinned),
-            named => named.identity() == pinned,
+            Scope::Pinned(known) => pinned.fits(known),
+            named => pinned.is(named.identity()),
         };
         if !is_same {
             return Err(self.refuse("what is pinned there traces something else"));
@@ -157,13 +188,12 @@ impl Tracer {
     /// Before the first record: what the kernel has counted as lost and the tracer before this one has not told is told
     /// now, in one: where it is missing, nobody knows any more. From here on the counters go on from where they stand.
     pub(crate) fn take_over_counts(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
-        let Some(left) = self.pinned.as_mut().and_then(|pinned| pinned.left.take()) else { return Ok(()) };
-        let unnamed: Vec<(ScopeId, Identity)> = self.known().filter(|(id, _)| !self.scopes.contains_key(id)).collect();
-        if unnamed.iter().any(|(_, identity)| identity.kind != Identity::CHILDREN.kind) {
-            return Err(self.refuse("more scopes are pinned there than were named"));
-        }
-        if let (Some((nobodys, _)), Some(pinned)) = (unnamed.first(), &mut self.pinned) {
-            pinned.nobodys = Some(*nobodys);
+        self.all_known_scopes_are_named()?;
+        let nobodys = self.unnamed().next().map(|(id, _)| id);
+        let Some(pinned) = &mut self.pinned else { return Ok(()) };
+        let Some(left) = pinned.left.take() else { return Ok(()) };
+        if nobodys.is_some() {
+            pinned.nobodys = nobodys;
             self.kernel.index().set(Field::OWN, 0);
         }
         let skipped = self.skipped()?;
@@ -203,10 +233,14 @@ impl Tracer {
     }
 
     /// Removes the pins of the programs, so that [`Tracer::detach`] detaches them. What was seen stays pinned until
-    /// [`Tracer::unpin`], so that also from now on nothing is lost by a kill.
+    /// [`Tracer::unpin`]; if this process is killed before that, the next tracer begins with it, see
+    /// [`Tracer::detached_since`].
     pub fn unpin_programs(&mut self) -> Result<(), TracerError> {
         let Some(pinned) = &mut self.pinned else { return Ok(()) };
         pinned.is_last = true;
+        let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        // Before the first of them goes: without this, a folder that lacks one is refused.
+        self.kernel.journal.set_detached(pinned.detached.unwrap_or(now));
         pinned.folder.remove_links()
     }
 
@@ -215,31 +249,6 @@ impl Tracer {
         match self.pinned.take() {
             Some(pinned) => pinned.folder.remove(),
             None => Ok(()),
-        }
-    }
-}
-
-impl Kernel {
-    /// What a scope is.
-    pub(crate) fn identity(&self, scope: ScopeId) -> Identity {
-        let (kind, key) = self.identity_words(scope);
-        Identity { kind, key }
-    }
-
-    /// States what a scope is.
-    pub(crate) fn set_identity(&self, scope: ScopeId, identity: Identity) {
-        self.set_identity_words(scope, identity.kind, identity.key);
-    }
-}
-
-impl Known {
-    /// Whether a scope can be what is known of it.
-    fn is(self, identity: Identity) -> bool {
-        match self {
-            Known::Any => identity.kind != Identity::CHILDREN.kind,
-            Known::PidNamespace(number) => identity == Identity::of_pid_namespace(number),
-            Known::Tree(root) => identity.is_tree_of(root),
-            Known::Cgroup => identity.is_cgroup(),
         }
     }
 }

@@ -15,11 +15,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::proc;
+use crate::attach::{self, Attempts};
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
 use crate::labels::LabelSource;
 use crate::line::Why;
-use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
+use crate::log::Log;
+use crate::pipeline::{Account, Look, Pipeline, Plan};
 use crate::start::Watch;
 
 pub(crate) fn main(args: RunArgs) -> ExitCode {
@@ -33,8 +35,9 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let opened = Log::open(&args.logging)?;
-    let mut tracer = pipeline::open(&args.logging, None)?;
+    let opened = Log::open(&args.logging, 1)?;
+    let mut attempts = Attempts::of(&args.logging)?;
+    let mut tracer = attach::open(&args.logging, None, &mut attempts)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
     let since = SystemTime::now();
@@ -62,7 +65,7 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
     };
     let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     pipeline.read(&mut tracer, &[ended.as_fd()])?;
-    pipeline.stop(tracer, Why::CommandEnded, Account::IfNotWhole)
+    pipeline.stop(tracer, Why::CommandEnded, Account::IfNotWhole).map(drop)
 }
 
 fn spawn(words: &[OsString]) -> anyhow::Result<Child> {

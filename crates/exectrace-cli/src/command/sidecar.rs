@@ -1,7 +1,6 @@
 //! `exectrace sidecar`: the log of a workspace from a container beside it.
 
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -9,58 +8,57 @@ use anyhow::Context;
 use exectrace::{Known, PidNamespace, Scope, ScopeError, Tracer};
 
 use super::{exit_code, proc};
+use crate::attach::{self, Attempts};
 use crate::capabilities;
 use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
-use crate::line::Why;
-use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan, Watched};
+use crate::log::Log;
+use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
 use crate::stop::StopSignal;
 
 pub(crate) fn main(args: SidecarArgs) -> ExitCode {
-    exit_code(sidecar(args))
+    exit_code(sidecar(&args))
 }
 
 /// One run for each PID namespace that the workspace has, one after the other: its container may start anew.
-fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
+fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
+    labels(args)?;
+    let mut log = Some(Log::open(&args.logging, RUNS)?);
+    let mut attempts = Attempts::of(&args.logging)?;
     let mut until = None;
-    while watch(&args, &stop, until)? == Watched::ToItsEnd {
-        until = Some(SystemTime::now());
+    while let Some(open) = log {
+        let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
+        if !find_workspace(args, &mut tracer, &stop)? {
+            break;
+        }
+        tracer.all_known_scopes_are_named()?;
+        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
+        let detached = tracer.detached_since();
+        let plan = Plan {
+            logging: &args.logging,
+            look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
+            labels: labels(args)?,
+            watch,
+            service: Some(&args.service),
+            ends_with_its_scopes: true,
+        };
+        log = Pipeline::start(open, plan, &mut tracer)?.serve(tracer, &stop)?;
+        until = detached.or_else(|| Some(SystemTime::now()));
     }
     Ok(())
 }
 
-fn watch(args: &SidecarArgs, stop: &StopSignal, until: Option<SystemTime>) -> anyhow::Result<Watched> {
+/// How often the workspace may start anew until the sidecar must.
+const RUNS: usize = 1024;
+
+fn labels(args: &SidecarArgs) -> anyhow::Result<LabelSource> {
     let mut labels = LabelSource::fixed(args.labels.clone()).with_folder(args.labels_dir.clone());
     labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
-    let log = Log::open(&args.logging)?;
-    let mut tracer = pipeline::open(&args.logging, Some(&args.service))?;
-    if !find_workspace(args, &mut tracer, stop)? {
-        return Ok(Watched::AsAsked);
-    }
-    let since = SystemTime::now();
-    let plan = Plan {
-        logging: &args.logging,
-        look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
-        labels,
-        watch: Watch { proc: proc(), since, expect_running: true, until },
-        service: Some(&args.service),
-        ends_with_its_scopes: true,
-    };
-    let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
-    let watched = pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    let why = match watched {
-        Watched::AsAsked => Why::Signal,
-        Watched::ToItsEnd => {
-            tracing::info!("the workspace's PID namespace is gone");
-            Why::ScopeGone
-        }
-    };
-    pipeline.stop(tracer, why, Account::Always)?;
-    Ok(watched)
+    Ok(labels)
 }
 
 /// Adds the workspace's scope; false if somebody said stop before it was known.

@@ -1,6 +1,5 @@
 //! `exectrace trace`: one scope until somebody says stop.
 
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -8,10 +7,11 @@ use anyhow::Context;
 use exectrace::{Cgroup, Known, PidNamespace, Scope, ScopeError, Tree};
 
 use super::{exit_code, proc};
+use crate::attach::{self, Attempts};
 use crate::cli::{TargetArgs, TraceArgs};
 use crate::labels::LabelSource;
-use crate::line::Why;
-use crate::pipeline::{self, Account, Log, Look, Pipeline, Plan};
+use crate::log::Log;
+use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
 use crate::stop::StopSignal;
 
@@ -21,25 +21,36 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let log = Log::open(&args.logging)?;
-    let mut tracer = pipeline::open(&args.logging, Some(&args.service))?;
-    for scope in scopes(&args.target, tracer.known_scopes())? {
-        tracer.add_scope(scope).context("adding the scope")?;
+    let mut log = Some(Log::open(&args.logging, RUNS)?);
+    let mut attempts = Attempts::of(&args.logging)?;
+    let mut until = None;
+    while let Some(open) = log {
+        let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
+        for scope in scopes(&args.target, tracer.known_scopes())? {
+            tracer.add_scope(scope).context("adding the scope")?;
+        }
+        tracer.all_known_scopes_are_named()?;
+        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
+        until = tracer.detached_since();
+        let plan = Plan {
+            logging: &args.logging,
+            look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },
+            labels: LabelSource::fixed([]),
+            watch,
+            service: Some(&args.service),
+            ends_with_its_scopes: false,
+        };
+        let pipeline = Pipeline::start(open, plan, &mut tracer)?;
+        if until.is_none() {
+            tracing::info!("tracing");
+        }
+        log = pipeline.serve(tracer, &stop)?;
     }
-    let since = SystemTime::now();
-    let plan = Plan {
-        logging: &args.logging,
-        look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },
-        labels: LabelSource::fixed([]),
-        watch: Watch { proc: proc(), since, expect_running: true, until: None },
-        service: Some(&args.service),
-        ends_with_its_scopes: false,
-    };
-    let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
-    tracing::info!("tracing");
-    pipeline.read(&mut tracer, &[stop.as_fd()])?;
-    pipeline.stop(tracer, Why::Signal, Account::Always)
+    Ok(())
 }
+
+/// One, and another after what a process left that was killed while it stopped.
+const RUNS: usize = 2;
 
 /// The scopes in the order of their kinds. Where another tracer has left some (`known`), they need not be there any more.
 fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
@@ -58,7 +69,8 @@ fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
         scopes.push(or_pinned(Tree::of_process(proc(), *pid).map(Scope::Tree), Known::Tree(*pid))?);
     }
     for path in &target.cgroup {
-        scopes.push(or_pinned(Cgroup::open(path).map(Scope::Cgroup), Known::Cgroup)?);
+        let found = Cgroup::open(path).map(Scope::Cgroup);
+        scopes.push(if path.exists() { found? } else { or_pinned(found, Known::Cgroup(path.clone()))? });
     }
     if target.all {
         scopes.push(Scope::Node);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use exectrace::What;
+use exectrace::{Pin, What};
 
 use super::exit_code;
 use crate::cli::UnpinArgs;
@@ -15,9 +15,16 @@ pub(crate) fn main(args: &UnpinArgs) -> ExitCode {
 fn unpin(args: &UnpinArgs) -> anyhow::Result<()> {
     let left = exectrace::unpin(&args.folder)?;
     let folder = args.folder.display();
-    if !left.was_whole {
-        tracing::info!(%folder, "removed what was left of a pinned tracer that never ran");
-        return Ok(());
+    match left.was {
+        Pin::Whole => {}
+        Pin::Unfinished => {
+            tracing::info!(%folder, "removed what was left of a pinned tracer that never ran");
+            return Ok(());
+        }
+        Pin::OfAnotherVersion => {
+            tracing::warn!(%folder, "removed a pinned tracer of another version: what of it no log has, is not known");
+            return Ok(());
+        }
     }
     tracing::info!(%folder, scopes = left.scopes, seen = left.seen, "removed a pinned tracer");
     let (.., books) = Books::restore(&left.progress);

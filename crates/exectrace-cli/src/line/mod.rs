@@ -133,6 +133,8 @@ pub(crate) enum Why {
     CommandEnded,
     /// There is nothing to watch any more.
     ScopeGone,
+    /// The programs were detached by a process before this one, which was killed while it stopped.
+    Detached,
 }
 
 impl Why {
@@ -142,6 +144,7 @@ impl Why {
             Why::Signal => "signal",
             Why::CommandEnded => "command_ended",
             Why::ScopeGone => "scope_gone",
+            Why::Detached => "detached",
         }
     }
 }
@@ -161,6 +164,15 @@ pub(crate) struct Place<'a> {
 fn cmdline(argv: &Args) -> Vec<u8> {
     // NUL is the only byte that cannot be quoted, and an argument cannot hold it.
     shlex::bytes::try_join(argv.iter()).unwrap_or_default()
+}
+
+/// What things are called for people.
+pub(crate) fn in_words(what: What) -> &'static str {
+    match what {
+        What::Exec => "execs",
+        What::Failed => "failed attempts",
+        What::Exit => "ends of processes",
+    }
 }
 
 /// The name of an error of the kernel's, as in errno(3).

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use exectrace::{Ended, Event, ExecId, FailedExec, Gone, What};
+use exectrace::{Ended, Event, ExecId, FailedExec, Gone};
 
-use super::{Entry, Lost, Watchdog, cmdline, errno_name, signal_name};
+use super::{Entry, Lost, Watchdog, cmdline, errno_name, in_words, signal_name};
 
 const DIM: Style = Style::new().dimmed();
 const NUMBER: Style = AnsiColor::Cyan.on_default();
@@ -95,12 +95,7 @@ impl TextEncoder {
     }
 
     fn lost(&self, lost: &Lost, now: SystemTime) -> String {
-        let what = match lost.what {
-            What::Exec => "execs",
-            What::Failed => "failed attempts",
-            What::Exit => "ends of processes",
-        };
-        let text = format!("{} {what} lost: {}", lost.count, lost.reason.name());
+        let text = format!("{} {} lost: {}", lost.count, in_words(lost.what), lost.reason.name());
         format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, &text))
     }
 
@@ -207,7 +202,7 @@ mod tests {
     #[test]
     fn colour_only_where_asked() {
         let lost = [Entry::Lost(Lost {
-            what: What::Exec,
+            what: exectrace::What::Exec,
             scope: None,
             reason: Reason::Kernel(LossReason::RingFull),
             count: 3,

@@ -189,11 +189,11 @@ fn root_a_full_device_is_told() {
     program.wait_for_message("the log cannot be written");
     let (_, stopped) = program.stop();
     assert_eq!(stopped.code, Some(5), "{stopped:?}");
-    stopped.says("1 execs are missing from the end of the log");
+    stopped.says("missing from the end of the log: 1 execs");
     let ended = Ended::of(&mut exectrace(["run", "--log", "/dev/full", "--", "sh", "-c", "exit 7"]));
     assert_eq!(ended.code, Some(7), "{ended:?}");
     assert!(ended.stderr.contains("the log cannot be written"), "{ended:?}");
-    assert!(ended.stderr.contains("1 execs are missing"), "{ended:?}");
+    assert!(ended.stderr.contains("missing from the end of the log: 1 execs"), "{ended:?}");
 }
 
 /// A small file system fills up and is made larger: from then on the log goes on, and says what it lacks.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -258,6 +259,70 @@ fn root_a_pin_that_goes_with_a_stop_outlives_a_kill() {
     let verdict = pinned.verify();
     assert_eq!(verdict.report["totals"]["execs"], 2, "{:#}", verdict.report);
     assert!(verdict.kinds().iter().all(|kind| *kind == "torn"), "{:#}", verdict.report);
+}
+
+/// What it had seen by then is told by the next one, and what ran after that is a gap with a name.
+#[test]
+fn root_a_kill_in_the_middle_of_a_stop_that_takes_the_pin_loses_nothing_that_was_seen() {
+    let mut pinned = Pinned::started(&["--unpin-on-stop"]);
+    pinned.run("one");
+    pinned.kill();
+    pinned.run("between");
+    // The stop notes when, and begins to detach: as far as it came.
+    let journal = MapHandle::from_pinned_path(Path::new(&pinned.bpf.pin()).join("map_journal")).expect("a pinned map");
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanos = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+    journal.update(&3u32.to_ne_bytes(), &nanos.to_ne_bytes(), MapFlags::ANY).expect("a word");
+    for entry in fs::read_dir(pinned.bpf.pin()).expect("the folder").map(|entry| entry.expect("an entry")) {
+        if entry.file_name().to_string_lossy().starts_with("link_exec") {
+            fs::remove_file(entry.path()).expect("a pinned link");
+        }
+    }
+    pinned.run("unseen");
+    pinned.start(&["--unpin-on-stop"]);
+    pinned.run("two");
+    pinned.stop();
+    let lines = pinned.lines();
+    let stops: Vec<_> = with_msg(&lines, "stop").iter().map(|line| line.field("stop")["why"].clone()).collect();
+    assert_eq!(stops, ["detached", "signal"]);
+    let verdict = pinned.verify();
+    assert_eq!(verdict.report["totals"]["execs"], 3, "{:#}", verdict.report);
+    let mut kinds = verdict.kinds();
+    kinds.retain(|kind| *kind != "torn");
+    assert_eq!(kinds, ["unwatched"], "{:#}", verdict.report);
+    let starts = with_msg(&lines, "start");
+    let unwatched = &starts[starts.len() - 1].field("start")["unwatched"];
+    let at = now_minus(nanos);
+    assert_eq!(unwatched["from"].as_str().map(|from| &from[..19]), Some(&at[..19]), "{unwatched}");
+}
+
+/// The wall clock's reading at a time since boot.
+fn now_minus(nanos: i64) -> String {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let ago = u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec - nanos).expect("the past");
+    let at = std::time::SystemTime::now() - std::time::Duration::from_nanos(ago);
+    humantime::format_rfc3339_nanos(at).to_string()
+}
+
+/// Nothing of a start that is refused gets into the log.
+#[test]
+fn root_a_start_that_is_refused_writes_no_line() {
+    let mut pinned = Pinned::started(&[]);
+    pinned.run("one");
+    pinned.stop();
+    let before = fs::read_to_string(pinned.log()).expect("the log");
+    let mut other = Workspace::new();
+    refused(pinned.command(&["--pid-ns", &other.number()]), &["fewer scopes", "exectrace unpin"]);
+    pinned.start(&[]);
+    pinned.stop();
+    let both = ["--pid-ns", &other.number()];
+    drop(pinned.unpin());
+    pinned.start(&both);
+    pinned.stop();
+    let during = fs::read_to_string(pinned.log()).expect("the log");
+    assert!(during.starts_with(&before));
+    refused(pinned.command(&[]), &["more scopes", "exectrace unpin"]);
+    assert_eq!(fs::read_to_string(pinned.log()).expect("the log"), during);
 }
 
 /// Whoever gets its number next is not exectrace, and what that one starts is the workspace's.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use exectrace::{
-    Event, Item, Known, LossReason, Progress, Scope, Tracer, TracerBuilder, TracerError, Tree, What, unpin,
+    Event, Item, Known, LossReason, Pin, Progress, Scope, Tracer, TracerBuilder, TracerError, Tree, What, unpin,
 };
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -194,7 +194,7 @@ fn root_a_pin_of_another_version_is_refused_with_advice_and_can_be_removed() {
     assert!(why.contains("another version") && why.contains("exectrace unpin"), "{why}");
     assert!(fs.folder().join("map_journal").exists(), "it is left as it is");
     let left = unpin(&fs.folder()).expect("a pin");
-    assert_eq!((left.was_whole, left.seen), (false, 0), "of another version nothing is read");
+    assert_eq!((left.was, left.seen), (Pin::OfAnotherVersion, 0), "of another version nothing is read");
     assert!(!fs.folder().exists());
 }
 
@@ -204,7 +204,7 @@ fn root_a_pin_that_nobody_reads_ends_with_counting() {
     drop(tracer(builder(&fs).ring_bytes(128 << 10), &namespace));
     namespace.run(command("storm").args([target(), "2", "5000", "100"]));
     let left = unpin(&fs.folder()).expect("a pin");
-    assert_eq!((left.was_whole, left.scopes, left.seen), (true, 1, 5001));
+    assert_eq!((left.was, left.scopes, left.seen), (Pin::Whole, 1, 5001));
     assert!(left.unread > 100 && left.unread < 2000, "{left:?}");
     assert!(!fs.folder().exists());
 }
@@ -362,6 +362,82 @@ fn root_a_pin_can_be_given_up_without_losing_what_waits() {
     assert!(fs.folder().exists());
     first.unpin().expect("a pin of ours");
     assert!(!fs.folder().exists());
+}
+
+/// A kill between the last look of the programs and the last line of the log.
+#[test]
+fn root_what_was_seen_before_a_pin_was_being_given_up_comes_to_who_takes_over() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let mut first = tracer(builder(&fs), &namespace);
+    run(&namespace, 0..3);
+    let before = std::time::SystemTime::now();
+    first.unpin_programs().expect("a pin of ours");
+    drop(first);
+    run(&namespace, 3..5);
+    let mut second = tracer(builder(&fs), &namespace);
+    let since = second.detached_since().expect("a time");
+    let a_moment = std::time::Duration::from_millis(50);
+    assert!(since + a_moment > before && since < std::time::SystemTime::now(), "{since:?}");
+    assert_words(drain(&mut second), 0..3);
+    // A second kill changes nothing.
+    second.unpin_programs().expect("a pin of ours");
+    drop(second);
+    let mut third = tracer(builder(&fs), &namespace);
+    assert!(third.detached_since().is_some_and(|again| again < since + a_moment));
+    assert_words(drain(&mut third), 0..3);
+    third.unpin().expect("a pin of ours");
+    let mut anew = tracer(builder(&fs), &namespace);
+    assert_eq!((anew.known_scopes(), anew.detached_since()), (0, None));
+    run(&namespace, 5..6);
+    assert_words(drain(&mut anew), 5..6);
+}
+
+#[test]
+fn root_a_pin_with_fewer_scopes_than_are_named_is_refused_with_advice() {
+    let (fs, namespace, other) = (BpfFs::mount(), Namespace::new(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    // The first was killed before it had said anything, so it may have been about to name another.
+    let mut killed = tracer(builder(&fs), &namespace);
+    run(&namespace, 0..1);
+    let events = assert_words(drain(&mut killed), 0..1);
+    killed.journal().expect("a pin").commit(&Progress::up_to(events[0].origin.position));
+    drop(killed);
+    let mut second = tracer(builder(&fs), &namespace);
+    let why = second.add_scope(other.scope()).expect_err("one more").to_string();
+    assert!(why.contains("fewer scopes") && why.contains("exectrace unpin"), "{why}");
+    // Once it has begun, more may come.
+    assert!(drain(&mut second).is_empty());
+    second.add_scope(other.scope()).expect("a scope");
+}
+
+#[test]
+fn root_a_start_that_was_killed_between_two_scopes_is_in_nobody_s_way() {
+    let (fs, namespace, other) = (BpfFs::mount(), Namespace::new(), Namespace::new());
+    drop(tracer(builder(&fs), &namespace));
+    run(&namespace, 0..1);
+    let mut second = tracer(builder(&fs), &namespace);
+    second.add_scope(other.scope()).expect("the one that was not named any more");
+    run(&other, 1..2);
+    assert_words(drain(&mut second), 0..2);
+}
+
+#[test]
+fn root_a_cgroup_that_is_gone_is_taken_over_by_its_path_alone() {
+    let (fs, Some(folder)) = (BpfFs::mount(), CgroupFolder::new()) else { return };
+    let path = folder.path().to_owned();
+    let mut first = builder(&fs).open().expect("a tracer");
+    first.add_scope(Scope::Cgroup(exectrace::Cgroup::open(&path).expect("ours"))).expect("a scope");
+    folder.run(Command::new(target()).arg("0"));
+    drop(first);
+    drop(folder);
+    let mut second = builder(&fs).open().expect("a tracer");
+    let elsewhere = Known::Cgroup(path.join("elsewhere"));
+    assert!(second.add_scope(Scope::Pinned(elsewhere)).is_err());
+    let scope = second.add_scope(Scope::Pinned(Known::Cgroup(path))).expect("the one that is pinned");
+    let mut items = Vec::new();
+    second.drain(|item| items.push(item)).expect("a tracer that reads");
+    assert!(matches!(items.pop(), Some(Item::Gone(gone)) if gone.scope == scope));
+    assert_words(items, 0..1);
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn log_goldens() -> BTreeMap<String, String> {
         ("stop", Entry::Stop(Stop { why: Why::CommandEnded, pinned: false, position: 0 })),
         ("stop-pinned", Entry::Stop(Stop { why: Why::Signal, pinned: true, position: 0 })),
         ("stop-gone", Entry::Stop(Stop { why: Why::ScopeGone, pinned: false, position: 0 })),
+        ("stop-detached", Entry::Stop(Stop { why: Why::Detached, pinned: false, position: 0 })),
         ("scope-gone", Entry::Gone(samples::gone())),
     ] {
         add(name, encode(Fields::Standard, &entry));

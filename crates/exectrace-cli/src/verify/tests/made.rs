@@ -208,8 +208,8 @@ pub(super) fn log_of_scopes(chain: &str, scopes: u32, runs: &[RunOps]) -> Log {
         let name = |scope: u32| format!("{}{}", writer.workspace, of(scope));
         start["scopes"] =
             (1..=scopes).map(|scope| json!({ "scope": scope, "kind": "pid_ns", "of": name(scope) })).collect();
-        if mode.name().is_some() {
-            start["chained"] = json!(mode.name());
+        if let Some(chained) = writer.seal.chained() {
+            start["chained"] = json!(chained);
         }
         writer.write(&mut counter, "INFO", "start", "start", start, None);
         for (op, id) in again {
