@@ -376,15 +376,20 @@ fn root_what_was_seen_before_a_pin_was_being_given_up_comes_to_who_takes_over() 
     run(&namespace, 3..5);
     let mut second = tracer(builder(&fs), &namespace);
     let since = second.detached_since().expect("a time");
-    let a_moment = std::time::Duration::from_millis(50);
-    assert!(since + a_moment > before && since < std::time::SystemTime::now(), "{since:?}");
-    assert_words(drain(&mut second), 0..3);
+    let a_moment = std::time::Duration::from_secs(1);
+    assert!(since + a_moment > before && since < std::time::SystemTime::now() + a_moment, "{since:?}");
+    // The kernel may take a moment to detach what nobody holds any more, and sees until then.
+    let seen = words(&no_loss(drain(&mut second)));
+    assert!(
+        seen.len() >= 3 && (0..).map(|word| word.to_string()).zip(&seen).all(|(due, word)| due == *word),
+        "{seen:?}"
+    );
     // A second kill changes nothing.
     second.unpin_programs().expect("a pin of ours");
     drop(second);
     let mut third = tracer(builder(&fs), &namespace);
     assert!(third.detached_since().is_some_and(|again| again < since + a_moment));
-    assert_words(drain(&mut third), 0..3);
+    assert_eq!(words(&no_loss(drain(&mut third))), seen);
     third.unpin().expect("a pin of ours");
     let mut anew = tracer(builder(&fs), &namespace);
     assert_eq!((anew.known_scopes(), anew.detached_since()), (0, None));
