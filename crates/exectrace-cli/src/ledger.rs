@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::{LossReason, NOTES, Progress, SCOPE_NOTES, ScopeId, ScopeStats, Tracer, TracerError, What};
+use exectrace::{LeftOut, LossReason, NOTES, Progress, SCOPE_NOTES, ScopeId, ScopeStats, Tracer, TracerError, What};
 
 use crate::line::{Entry, Lost};
 
@@ -211,6 +211,8 @@ pub(crate) struct Snapshot {
     pub(crate) all: [Option<Counts>; What::COUNT],
     /// The execs of each scope.
     pub(crate) scopes: Vec<(ScopeId, Counts)>,
+    /// What each exclusion left out.
+    pub(crate) rules: Vec<LeftOut>,
     /// All before this position in the ring was handed out before this look.
     pub(crate) position: u64,
 }
@@ -232,6 +234,8 @@ impl Snapshot {
             }
             snapshot.all[what.index()] = Some(all);
         }
+        // Behind the sums, which they can be ahead of, then, and not behind.
+        snapshot.rules = tracer.left_out()?;
         Ok(snapshot)
     }
 }

@@ -30,7 +30,9 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-static __always_inline bool excluded_path(const struct path_scratch *path, enum hook hook)
+/* The exclusion that the path falls under, if one does. */
+static __always_inline struct left_out *excluded_path(const struct path_scratch *path,
+						      enum hook hook)
 {
 	__u32 row = hook;
 	struct exclude_key *key = bpf_map_lookup_elem(&exclude_scratch, &row);
@@ -38,13 +40,19 @@ static __always_inline bool excluded_path(const struct path_scratch *path, enum 
 
 	/* A path of which the front is missing cannot be told to be below a prefix. */
 	if (!key || path->state != WALK_AT_ROOT)
-		return false;
+		return NULL;
 	AT_MOST(start, PATH_LEN);
 	key->bits = EXCLUDE_LEN * 8;
 	/* What lies behind the path's end is never equal to a prefix, which has no NUL. */
 	if (bpf_probe_read_kernel(key->path, EXCLUDE_LEN, &path->bytes[start]))
-		return false;
-	return bpf_map_lookup_elem(&excluded_paths, key) != NULL;
+		return NULL;
+	return bpf_map_lookup_elem(&excluded_paths, key);
+}
+
+/* What the tracer starts to see that it sees is never left out. */
+static __always_inline bool can_be_excluded(const struct place *place)
+{
+	return place->scope != scope_index.own;
 }
 
 /* The record alone, when there was no room for what it says in its tail. */
@@ -84,7 +92,9 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	struct args_scratch *more = bpf_map_lookup_elem(&args_scratch, &row);
 	const char *args = (const char *)task->mm->arg_start;
 	__u64 args_total = task->mm->arg_end - task->mm->arg_start;
+	bool by_path = scope_index.excluded_paths && can_be_excluded(place);
 	struct exec_record *record;
+	struct left_out *left_out;
 	struct fs_struct *fs = task->fs;
 	__u64 tail, len, size, keep;
 	enum room room;
@@ -93,7 +103,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	if (!scratch || !path || !more || !budget)
 		return;
 	room = room_for(budget);
-	if (room == ROOM_NONE && !scope_index.excluded_paths) {
+	if (room == ROOM_NONE && !by_path) {
 		stats->seq++;
 		stats->lost_ring_full++;
 		return;
@@ -105,8 +115,10 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	path->root_dentry = fs->root.dentry;
 	path->root_mount = fs->root.mnt;
 	walk(hook);
-	if (scope_index.excluded_paths && excluded_path(path, hook)) {
+	left_out = by_path ? excluded_path(path, hook) : NULL;
+	if (left_out) {
 		stats->excluded_path++;
+		__sync_fetch_and_add(&left_out->execs, 1);
 		return;
 	}
 	if (room == ROOM_NONE) {
@@ -270,6 +282,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 {
 	__u32 exec = task->self_exec_id, uid;
 	struct place place = place_of(task, exec - 1);
+	struct left_out *left_out = NULL;
 	struct scope_stats *stats;
 	struct process *process;
 
@@ -294,8 +307,11 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 	}
 	stats->seen++;
 	uid = task->cred->uid.val;
-	if (scope_index.excluded_uids && bpf_map_lookup_elem(&excluded_uids, &uid)) {
+	if (scope_index.excluded_uids && can_be_excluded(&place))
+		left_out = bpf_map_lookup_elem(&excluded_uids, &uid);
+	if (left_out) {
 		stats->excluded_uid++;
+		__sync_fetch_and_add(&left_out->execs, 1);
 		return 0;
 	}
 	record_exec(task, old_tid, bprm, hook, &place, process, stats);

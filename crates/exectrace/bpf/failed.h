@@ -161,6 +161,7 @@ static __always_inline int on_failed(const struct claim *claim, long result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 row = HOOK_FAILED, uid;
+	struct left_out *left_out = NULL;
 	struct exec_scratch *scratch;
 	struct scope_stats *stats;
 	struct place place;
@@ -181,8 +182,11 @@ static __always_inline int on_failed(const struct claim *claim, long result)
 		return 0;
 	}
 	uid = task->cred->uid.val;
-	if (scope_index.excluded_uids && bpf_map_lookup_elem(&excluded_uids, &uid)) {
+	if (scope_index.excluded_uids)
+		left_out = bpf_map_lookup_elem(&excluded_uids, &uid);
+	if (left_out) {
 		__sync_fetch_and_add(&stats->excluded_uid, 1);
+		__sync_fetch_and_add(&left_out->failed, 1);
 		return 0;
 	}
 	if (__sync_lock_test_and_set(&scratch->busy, 1)) {

@@ -80,21 +80,22 @@ struct {
 	__type(value, __u32);
 } tree_claims SEC(".maps");
 
-/* Real uid -> anything: its execs are counted and not sent. Written by the tracer. */
+/* Real uid -> how many of its execs were counted and not sent. The tracer makes the
+ * rows, the programs count, the tracer reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
 	__type(key, __u32);
-	__type(value, __u8);
+	__type(value, struct left_out);
 } excluded_uids SEC(".maps");
 
-/* Prefix of the path of the file that runs -> anything. Written by the tracer. */
+/* The same by prefix of the path of the file that runs; the longest counts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 256);
 	__type(key, struct exclude_key);
-	__type(value, __u8);
+	__type(value, struct left_out);
 } excluded_paths SEC(".maps");
 
 /* scope * HOOK_COUNT + hook -> what happened to its execs. Written by the

@@ -214,6 +214,12 @@ enum failed {
 	FAILED_ALL = 2,
 };
 
+/* What one exclusion left out, in all scopes. */
+struct left_out {
+	__u64 execs;
+	__u64 failed; /* attempts that failed */
+};
+
 struct exclude_key {
 	__u32 bits; /* of path that count */
 	char path[EXCLUDE_LEN];

@@ -20,6 +20,8 @@ pub(crate) struct Maps {
     pub(crate) cgroup_scopes: MapHandle,
     pub(crate) processes: MapHandle,
     pub(crate) tree_claims: MapHandle,
+    pub(crate) excluded_uids: MapHandle,
+    pub(crate) excluded_paths: MapHandle,
     pub(crate) stats: MapHandle,
     pub(crate) records: MapHandle,
     pub(crate) budgets: MapHandle,
@@ -36,6 +38,8 @@ impl Maps {
             &mut self.cgroup_scopes,
             &mut self.processes,
             &mut self.tree_claims,
+            &mut self.excluded_uids,
+            &mut self.excluded_paths,
             &mut self.stats,
             &mut self.records,
             &mut self.budgets,
@@ -51,6 +55,8 @@ impl Maps {
             cgroup_scopes: map("cgroup_scopes")?,
             processes: map("processes")?,
             tree_claims: map("tree_claims")?,
+            excluded_uids: map("excluded_uids")?,
+            excluded_paths: map("excluded_paths")?,
             stats: map("stats")?,
             records: map("records")?,
             budgets: map("budgets")?,
@@ -61,8 +67,19 @@ impl Maps {
 }
 
 /// What the maps go by; the journal last: where it is pinned, all are.
-pub(crate) const MAP_NAMES: [&str; 9] =
-    ["pid_ns_scopes", "cgroup_scopes", "processes", "tree_claims", "stats", "records", "budgets", "bss", "journal"];
+pub(crate) const MAP_NAMES: [&str; 11] = [
+    "pid_ns_scopes",
+    "cgroup_scopes",
+    "processes",
+    "tree_claims",
+    "excluded_uids",
+    "excluded_paths",
+    "stats",
+    "records",
+    "budgets",
+    "bss",
+    "journal",
+];
 
 /// Programs of which it matters how often the kernel skipped them.
 #[derive(Debug)]

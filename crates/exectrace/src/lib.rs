@@ -36,6 +36,7 @@ mod builder;
 mod cgroup;
 mod enrich;
 mod event;
+mod exclusion;
 mod failed_hook;
 pub mod host;
 mod inbox;
@@ -57,6 +58,7 @@ mod tracer;
 
 pub use builder::{Backup, Failed, TracerBuilder};
 pub use event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origin, Partial, Status, Traits};
+pub use exclusion::{Exclusion, LeftOut};
 pub use failed_hook::FailedHook;
 pub use journal::{Journal, NOTES, Progress, SCOPE_NOTES, Share};
 pub use loss::{Loss, LossReason, What};

@@ -1,20 +1,19 @@
 //! The kernel program from bytes to attached, and what to say when it cannot be.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapMut, OpenObject, ProgramMut};
+use libbpf_rs::{Link, MapHandle, MapMut, OpenObject, ProgramMut};
 
 use crate::builder::{Backup, Failed, TracerBuilder};
+use crate::exclusion;
 use crate::failed_hook::{self, FailedHook};
 use crate::host;
 use crate::journal;
 use crate::kernel::{Field, Kernel, Maps, Programs};
-use crate::skel::types::{self, exclude_key};
+use crate::skel::types;
 use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
 use crate::tracer::TracerError;
 
@@ -22,7 +21,6 @@ use crate::tracer::TracerError;
 pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, TracerError> {
     let mut place = MaybeUninit::uninit();
     let skel = open(&mut place, settings, log)?;
-    exclude(&skel, settings)?;
     let copied = |source: libbpf_rs::Error| log.failure("keeping the kernel program's maps", source);
     let map = |map: &MapMut<'_>| MapHandle::try_from(map).map_err(copied);
     let maps = Maps {
@@ -30,6 +28,8 @@ pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, Tr
         cgroup_scopes: map(&skel.maps.cgroup_scopes)?,
         processes: map(&skel.maps.processes)?,
         tree_claims: map(&skel.maps.tree_claims)?,
+        excluded_uids: map(&skel.maps.excluded_uids)?,
+        excluded_paths: map(&skel.maps.excluded_paths)?,
         stats: map(&skel.maps.stats)?,
         records: map(&skel.maps.records)?,
         budgets: map(&skel.maps.budgets)?,
@@ -43,6 +43,7 @@ pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, Tr
         exit: keep(&progs.process_exit)?,
         failed: failed_programs(&skel, settings).map(|(_, program)| keep(program)).collect::<Result<_, _>>()?,
     };
+    exclusion::tell(&maps, settings)?;
     let mut kernel = Kernel::new(maps, programs, Vec::new())?;
     let index = kernel.index();
     index.set(Field::EXCLUDED_UIDS, u32::try_from(settings.exclude_uids.len()).unwrap_or(u32::MAX));
@@ -147,39 +148,6 @@ fn attach(skel: &ExecSkel<'_>, settings: &TracerBuilder, log: &LoadLog) -> Resul
         .collect()
 }
 
-/// Tells the kernel program whose execs to leave out.
-fn exclude(skel: &ExecSkel<'_>, settings: &TracerBuilder) -> Result<(), TracerError> {
-    let failed =
-        |source| TracerError::Kernel { step: "telling the kernel what to exclude", source, log: String::new() };
-    for uid in &settings.exclude_uids {
-        skel.maps.excluded_uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(failed)?;
-    }
-    for prefix in &settings.exclude_paths {
-        let key = exclude_key(prefix)?;
-        skel.maps.excluded_paths.update(&key, &[1], MapFlags::ANY).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// An LPM trie's key: how many bits count, then the bytes.
-fn exclude_key(prefix: &Path) -> Result<Vec<u8>, TracerError> {
-    let bytes = prefix.as_os_str().as_bytes();
-    let refuse = |why| Err(TracerError::Exclusion { what: prefix.to_owned(), why });
-    if !bytes.starts_with(b"/") {
-        return refuse("the prefix of a path must begin with a /");
-    }
-    let max = exclude_key::default().path.len();
-    match u32::try_from(bytes.len() * 8) {
-        Ok(bits) if bytes.len() <= max => {
-            let mut key = bits.to_ne_bytes().to_vec();
-            key.extend_from_slice(bytes);
-            key.resize(size_of::<exclude_key>(), 0);
-            Ok(key)
-        }
-        _ => refuse("the prefix is longer than 256 bytes"),
-    }
-}
-
 /// What libbpf says while a program is loaded, which it would print to stderr.
 pub(crate) struct LoadLog {
     _one_load_at_a_time: MutexGuard<'static, ()>,
@@ -222,20 +190,5 @@ impl LoadLog {
         }
         let log = lines.iter().flat_map(|line| ["\n  ", line]).collect();
         TracerError::Kernel { step, source, log }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exclusion_must_be_an_absolute_prefix_of_at_most_256_bytes() {
-        assert!(exclude_key(Path::new("usr/bin")).is_err());
-        assert!(exclude_key(Path::new(&format!("/{}", "x".repeat(256)))).is_err());
-        let key = exclude_key(Path::new("/usr/lib/")).expect("a prefix");
-        assert_eq!(key.len(), size_of::<exclude_key>());
-        assert_eq!(key[..4], 72u32.to_ne_bytes());
-        assert_eq!(&key[4..14], b"/usr/lib/\0");
     }
 }

@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::builder::{Failed, TracerBuilder};
 use crate::enrich::Enricher;
 use crate::event::{Ended, Event, FailedExec};
+use crate::exclusion::{self, LeftOut};
 use crate::inbox::{Arrival, Inbox};
 use crate::journal::Journal;
 use crate::kernel::{Field, Kernel, recursion_misses};
@@ -295,6 +296,11 @@ impl Tracer {
             sum.missed = missed.min(self.skipped()?);
         }
         Ok(sum)
+    }
+
+    /// What each exclusion left out so far, in all scopes.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, TracerError> {
+        exclusion::counts(&self.kernel.maps, &self.settings)
     }
 
     /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node: the most that the

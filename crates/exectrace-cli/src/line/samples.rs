@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{
-    Args, Ended, Event, ExecId, FailedExec, Gone, Hook, Interpreter, LossReason, Origin, Partial, Running, ScopeId,
-    Status, Traits, What,
+    Args, Ended, Event, Exclusion, ExecId, FailedExec, Gone, Hook, Interpreter, LeftOut, LossReason, Origin, Partial,
+    Running, ScopeId, Status, Traits, What,
 };
 
 use super::{Entry, Lost, Resumed, Start};
@@ -273,6 +273,10 @@ pub(crate) fn busy() -> Snapshot {
     Snapshot {
         all: [Some(execs), Some(failed), Some(exits)],
         scopes: vec![(ScopeId::FIRST, first), (second_scope(), second)],
+        rules: vec![
+            LeftOut { by: Exclusion::Path("/opt/\u{fc}/".into()), execs: 5, failed: 0 },
+            LeftOut { by: Exclusion::Uid(998), execs: 4, failed: 1 },
+        ],
         position: 1 << 20,
     }
 }

@@ -139,6 +139,23 @@ fn root_a_kernel_program_that_sees_is_not_talked_about() {
     assert_eq!(scopes.len(), 1, "{scopes:?}");
 }
 
+/// Rules that leave out everything leave the watchdog its probes.
+#[test]
+fn root_exclusions_do_not_blind_the_watchdog() {
+    let mut workspace = Workspace::new();
+    let number = workspace.number();
+    let options = ["--pid-ns", &number, "--exclude-uid", "0", "--exclude-path", "/"];
+    let mut program = trace(&[&options[..], &EVERY_SECOND].concat());
+    wait_for_intervals(&mut program, 4);
+    workspace.tell("/bin/true x");
+    let (_, stopped) = program.stop();
+    let log = stopped.log();
+    assert!(with_msg(&log, "watchdog").is_empty(), "{log:?}");
+    let ledger = log[log.len() - 2].field("ledger");
+    assert_eq!((&ledger["seen"], &ledger["excluded"]["uid"]), (&1.into(), &1.into()), "{ledger}");
+    assert_eq!(ledger["rules"], serde_json::json!([{ "path": "/", "execs": 0 }, { "uid": 0, "execs": 1 }]));
+}
+
 /// Another one sees them, so they are not merely not executed.
 #[test]
 fn root_what_exectrace_executes_is_hidden_in_its_own_log_alone() {

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use exectrace::{ScopeStats, Tracer};
+use exectrace::{Exclusion, LeftOut, Scope, ScopeStats, Tracer};
 
 use crate::support::*;
 
@@ -64,6 +64,41 @@ fn root_execs_below_an_excluded_path_are_counted_and_not_sent() {
     // The four by path, the sentinel, then the shell, two targets and a sentinel.
     assert_eq!((stats.seen, stats.sent, stats.excluded_uid, stats.excluded_path), (9, 5, 0, 4));
     assert_sum(&stats);
+}
+
+/// Once, for the most particular one.
+#[test]
+fn root_each_exec_counts_for_the_rule_that_left_it_out() {
+    let folder = public_folder();
+    let place = real(folder.path());
+    std::fs::create_dir(folder.path().join("deep")).expect("a folder");
+    let [shallow, deep] = ["", "deep"].map(|name| copy(target(), &folder.path().join(name), "target"));
+    let [all, inner] = [format!("{place}/"), format!("{place}/deep/")];
+    let builder = Tracer::builder().exclude_path(&all).exclude_path(&inner).exclude_uid(12_345).exclude_uid(12_346);
+    let mut workspace = Workspace::with(builder);
+    for (path, uid, times) in [(&shallow, 0, 3), (&deep, 0, 2), (&deep, 12_345, 1)] {
+        for _ in 0..times {
+            workspace.namespace.run(Command::new(path).uid(uid));
+        }
+    }
+    assert_calls(&workspace.settle(), &[]);
+    let left_out = |by, execs| LeftOut { by, execs, failed: 0 };
+    let [all, inner] = [all, inner].map(|path| Exclusion::Path(path.into()));
+    let rules = [left_out(all, 3), left_out(inner, 2), left_out(Exclusion::Uid(12_345), 1)];
+    let due: Vec<_> = rules.into_iter().chain([left_out(Exclusion::Uid(12_346), 0)]).collect();
+    assert_eq!(workspace.tracer.left_out().expect("counters"), due);
+    let stats = workspace.tracer.stats(workspace.scope).expect("stats");
+    assert_eq!((stats.excluded_path, stats.excluded_uid), (5, 1));
+    assert_sum(&stats);
+}
+
+#[test]
+fn root_what_the_tracer_starts_to_see_that_it_sees_is_not_left_out() {
+    let mut tracer = Tracer::builder().exclude_uid(0).exclude_path("/").open().expect("a tracer");
+    tracer.add_scope(Scope::Children).expect("a scope");
+    wait(&mut spawn(Command::new(target()).arg("a probe")));
+    assert_calls(&no_loss(drain(&mut tracer)), &[call(target(), [target(), "a probe"])]);
+    assert!(tracer.left_out().expect("counters").iter().all(|rule| rule.execs == 0));
 }
 
 #[test]

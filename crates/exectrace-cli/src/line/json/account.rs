@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::{Gone, ScopeId, What};
+use exectrace::{Exclusion, Gone, LeftOut, ScopeId, What};
 use serde::Serialize;
 
+use super::super::escape::Text;
 use super::super::{Lost, Place, Resumed, Start, Stop, Watchdog};
 use super::timestamp;
 use crate::ledger::{Counts, Snapshot, Sums};
@@ -119,7 +120,7 @@ impl<'a> From<&'a Start> for StartBody<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct LedgerBody {
+pub(super) struct LedgerBody<'a> {
     first: u64,
     last: u64,
     #[serde(flatten)]
@@ -130,6 +131,34 @@ pub(super) struct LedgerBody {
     exits: Option<Account>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<ScopeAccount>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Rule<'a>>,
+}
+
+/// What one exclusion left out.
+#[derive(Serialize)]
+struct Rule<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    execs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    failed: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl<'a> From<&'a LeftOut> for Rule<'a> {
+    fn from(LeftOut { by, execs, failed }: &'a LeftOut) -> Rule<'a> {
+        let (path, uid) = match by {
+            Exclusion::Path(prefix) => (Some(Text(prefix.as_os_str().as_encoded_bytes())), None),
+            Exclusion::Uid(uid) => (None, Some(*uid)),
+        };
+        Rule { path, uid, execs: *execs, failed: *failed }
+    }
 }
 
 /// seen = written + excluded + lost + waiting.
@@ -172,8 +201,8 @@ impl Account {
     }
 }
 
-impl LedgerBody {
-    pub(super) fn new(snapshot: &Snapshot, place: Place<'_>) -> LedgerBody {
+impl<'a> LedgerBody<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, place: Place<'_>) -> LedgerBody<'a> {
         let account = |what: What| {
             let counts = snapshot.all[what.index()].as_ref()?;
             Some(Account::new(counts, &place.books.of(what)))
@@ -189,6 +218,7 @@ impl LedgerBody {
             failed: account(What::Failed),
             exits: account(What::Exit),
             scopes: if snapshot.scopes.len() > 1 { scopes.collect() } else { Vec::new() },
+            rules: snapshot.rules.iter().map(Rule::from).collect(),
         }
     }
 }

@@ -295,7 +295,7 @@ fn errors_and_signals_go_by_their_names() {
 }
 
 /// Each object of the log but the labels: where the schema has it, and where the lines do.
-const OBJECTS: [(&str, &str, &str); 25] = [
+const OBJECTS: [(&str, &str, &str); 27] = [
     ("event", "exec", "/event"),
     ("failed", "exec-failed", "/event"),
     ("exit", "exit", "/event"),
@@ -318,6 +318,8 @@ const OBJECTS: [(&str, &str, &str); 25] = [
     ("exitAccount", "ledger", "/ledger/exits"),
     ("scopeAccount", "ledger", "/ledger/scopes/0"),
     ("scopeAccount", "ledger", "/ledger/scopes/1"),
+    ("rule", "ledger", "/ledger/rules/0"),
+    ("rule", "ledger", "/ledger/rules/1"),
     ("watchdog", "watchdog", "/watchdog"),
     ("scopeGone", "scope-gone", "/gone"),
     ("stop", "stop", "/stop"),
