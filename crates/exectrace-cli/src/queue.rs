@@ -14,14 +14,17 @@ use crate::ledger::Reason;
 use crate::line::Entry;
 use crate::tally::Tally;
 
-/// Entries that the channel holds. Each counts as so many of the bytes, at least, that the bytes are used up first.
+/// Entries of the workspace that the channel holds. Each counts as so many of the bytes, at least, that the bytes are used
+/// up first.
 const SLOTS: usize = 16_384;
+/// What it holds besides: lines about the log itself, which count for nothing and must not be refused.
+const OTHER_SLOTS: usize = 4_096;
 /// Of what is free, how many times as much one scope may take up that has neighbours: 9/10 of the queue if it is alone.
 const SHARE: u64 = 9;
 
 /// A queue that holds entries of at most `bytes` bytes together, of scopes up to number `scopes`.
 pub(crate) fn queue(bytes: u64, scopes: u32) -> (QueueIn, QueueOut) {
-    let (sender, receiver) = bounded(SLOTS);
+    let (sender, receiver) = bounded(SLOTS + OTHER_SLOTS);
     let used = Arc::new(Used { all: AtomicU64::new(0), by_scope: (0..=scopes).map(|_| AtomicU64::new(0)).collect() });
     (QueueIn { sender, used: Arc::clone(&used), bytes, refused: Tally::default() }, QueueOut { receiver, used })
 }
@@ -225,9 +228,7 @@ mod tests {
         let (mut sender, receiver) = queue(size(&exec()), 1);
         sender.push(exec());
         sender.push(exec());
-        for _ in 0..SLOTS {
-            let _ = sender.sender.try_send((exec(), 0));
-        }
+        while sender.sender.try_send((exec(), 0)).is_ok() {}
         sender.push(Entry::Lost(Lost {
             what: What::Exec,
             scope: None,
@@ -237,6 +238,18 @@ mod tests {
         drain(&receiver);
         sender.push(exec());
         assert_eq!(drain(&receiver), [Some(7), Some(1), None]);
+    }
+
+    #[test]
+    fn what_the_log_says_of_itself_passes_when_nothing_else_does() {
+        let (mut sender, receiver) = queue(SLOTS as u64 * size(&exec()), 1);
+        for _ in 0..SLOTS + 1 {
+            sender.push(exec());
+        }
+        sender.push(Entry::Gone(samples::gone()));
+        let taken: Vec<Entry> = std::iter::from_fn(|| receiver.take()).collect();
+        assert_eq!(taken.len(), SLOTS + 2, "the gap before it too");
+        assert!(matches!(taken.last(), Some(Entry::Gone(_))));
     }
 
     #[test]
@@ -262,9 +275,7 @@ mod tests {
         let (mut sender, receiver) = queue(1, 1);
         sender.push(exec());
         sender.push(exec());
-        for _ in 0..SLOTS {
-            let _ = sender.sender.try_send((exec(), 0));
-        }
+        while sender.sender.try_send((exec(), 0)).is_ok() {}
         assert_eq!(sender.close(Vec::new(), Duration::ZERO).to_string(), "1 execs");
         drop(receiver);
     }

@@ -200,6 +200,12 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_that_is_gone_is_told_to_people_too() {
+        let out = lines(&mut TextEncoder::new(false, false), &[Entry::Gone(samples::gone())]);
+        assert_eq!(out, "2022-02-28T20:29:38.038Z scope 1 is gone: nothing can run there any more\n");
+    }
+
+    #[test]
     fn colour_only_where_asked() {
         let lost = [Entry::Lost(Lost {
             what: exectrace::What::Exec,
