@@ -1,8 +1,10 @@
 //! exectrace's own messages: on stderr, as JSON lines of the log's shape or as text.
 
 use std::fmt;
+use std::io::{self, Stderr, Write};
 use std::time::SystemTime;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -15,10 +17,32 @@ use crate::line;
 
 /// Sends messages of level INFO and above to stderr from now on.
 pub(crate) fn init(format: LogFormat) {
-    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(|| Patient(std::io::stderr()));
     match format {
         LogFormat::Json => builder.event_format(JsonLines).init(),
         LogFormat::Text => builder.event_format(TextLines).init(),
+    }
+}
+
+/// How long a message waits for room: a stderr that nobody reads must hold up neither the reader of the kernel's ring nor a
+/// stop.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Stderr, but for messages for which it has no room in time. A pipe that is ready takes 4,096 bytes.
+struct Patient(Stderr);
+
+impl Write for Patient {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        let ready = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], Some(&PATIENCE));
+        if ready == Ok(0) {
+            return Ok(message.len());
+        }
+        self.0.write(&message[..message.len().min(4096)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

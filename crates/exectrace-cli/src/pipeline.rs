@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use exectrace::{Item, Scope, ScopeId, ScopeStats, Tracer};
@@ -76,8 +76,9 @@ pub(crate) struct Pipeline {
     pinned: bool,
     unpin_on_stop: bool,
     ends_with_its_scopes: bool,
-    /// How many of the scopes are no more.
+    /// How many of the scopes are no more, and since when the last of them is not.
     gone: usize,
+    last_gone: Option<SystemTime>,
     /// Of the runs to come.
     seals: Vec<Seal>,
 }
@@ -134,15 +135,20 @@ impl Pipeline {
             unpin_on_stop,
             ends_with_its_scopes: plan.ends_with_its_scopes,
             gone: 0,
+            last_gone: None,
             seals,
         })
     }
 
-    /// Logs until somebody says stop, or until there is nothing to watch any more; then the log for another run is returned.
-    pub(crate) fn serve(mut self, mut tracer: Tracer, stop: &StopSignal) -> anyhow::Result<Option<Log>> {
-        let why = self.read(&mut tracer, &[stop.as_fd()])?.unwrap_or(Why::Signal);
-        let log = self.stop(tracer, why, Account::Always)?;
-        Ok((why != Why::Signal).then_some(log))
+    /// Logs until somebody says stop, or until there is nothing to watch any more; then the log for another run is returned,
+    /// and until when this one watched.
+    pub(crate) fn serve(mut self, mut tracer: Tracer, stop: &StopSignal) -> anyhow::Result<Option<(Log, SystemTime)>> {
+        let reason = self.read(&mut tracer, &[stop.as_fd()])?;
+        // An output that is gone is no word to stop: the pin is for who comes next.
+        self.unpin_on_stop &= stop.has_come();
+        let until = tracer.detached_since().or(self.last_gone);
+        let log = self.stop(tracer, reason.unwrap_or(Why::Signal), Account::Always)?;
+        Ok(reason.map(|_| (log, until.unwrap_or_else(SystemTime::now))))
     }
 
     /// Reads the tracer until one of `until` is readable, or the output is gone; or until there is a reason not to go on,
@@ -172,7 +178,10 @@ impl Pipeline {
         match self.watchdog.as_mut().and_then(|watchdog| watchdog.take(&item)) {
             Some(news) => news.into_iter().for_each(|line| self.queue.push(Entry::Watchdog(line))),
             None => {
-                self.gone += usize::from(matches!(item, Item::Gone(_)));
+                if let Item::Gone(gone) = &item {
+                    self.gone += 1;
+                    self.last_gone = self.last_gone.max(Some(gone.time));
+                }
                 self.queue.push(entry(item));
             }
         }
@@ -232,7 +241,8 @@ impl Pipeline {
         }
         lost.add_all(untold);
         if !lost.is_empty() {
-            return Err(Failed(Exit::Output, format!("missing from the end of the log: {lost}")).into());
+            let stays = if pinned { ", which stays in the pin" } else { "" };
+            return Err(Failed(Exit::Output, format!("missing from the end of the log: {lost}{stays}")).into());
         }
         failed.into_iter().next().map_or(Ok(Log { sink, seals }), Err)
     }

@@ -33,7 +33,8 @@ impl Sink {
     pub(crate) fn stdout() -> anyhow::Result<Sink> {
         let file = rustix::io::dup(rustix::stdio::stdout())
             .context(Failed(Exit::Output, "stdout cannot be used (--log FILE chooses another output)".to_owned()))?;
-        Ok(Sink::of(File::from(file), false))
+        // Where a shell adds it to a file, who wrote there before may have been killed within a line.
+        Ok(Sink::of(File::from(file), ends_within_a_line(Path::new("/proc/self/fd/1"))))
     }
 
     /// A file, which is made if missing and added to at its end.

@@ -260,32 +260,36 @@ static __always_inline void account_for(struct process *process, __u32 exec, __u
 
 static __always_inline void note_seen_without_row(struct task_struct *task)
 {
-	struct image *image = bpf_map_lookup_elem(&seen_without_row, &(__u32){ 0 });
+	struct image image = {
+		.start = task->group_leader->start_boottime,
+		.tgid = task->tgid,
+		.exec = task->self_exec_id,
+	};
 
-	if (!image)
-		return;
-	image->start = task->group_leader->start_boottime;
-	image->tgid = task->tgid;
-	image->exec = task->self_exec_id;
+	bpf_map_update_elem(&seen_without_row, &image.tgid, &image, BPF_ANY);
 }
 
 static __always_inline bool was_seen_without_row(struct task_struct *task)
 {
-	struct image *image = bpf_map_lookup_elem(&seen_without_row, &(__u32){ 0 });
+	__u32 tgid = task->tgid;
+	struct image *image = bpf_map_lookup_elem(&seen_without_row, &tgid);
 
 	return image && image->start == task->group_leader->start_boottime &&
-	       image->tgid == (__u32)task->tgid && image->exec == (__u32)task->self_exec_id;
+	       image->exec == (__u32)task->self_exec_id;
 }
 
 static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 				   struct linux_binprm *bprm, enum hook hook)
 {
 	__u32 exec = task->self_exec_id, uid;
-	struct place place = place_of(task, exec - 1);
 	struct left_out *left_out = NULL;
 	struct scope_stats *stats;
 	struct process *process;
+	struct place place;
 
+	if (scope_index.detached)
+		return 0;
+	place = place_of(task, exec - 1);
 	if (!place.scope)
 		return 0;
 	stats = stats_of(place.scope, hook);
@@ -293,14 +297,18 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 		return 0;
 	stats->cpu = bpf_get_smp_processor_id();
 	process = enlist(task, exec - 1, place.tree);
+	/* Also if there is room for a row by now. */
+	if (hook == HOOK_BACKUP && was_seen_without_row(task)) {
+		if (process)
+			process->seen_exec = exec;
+		return 0;
+	}
 	if (process) {
 		if (process->seen_exec == exec)
 			return 0;
 		account_for(process, exec - 1, place.scope);
 		process->seen_exec = exec;
 	} else {
-		if (hook == HOOK_BACKUP && was_seen_without_row(task))
-			return 0;
 		if (hook == HOOK_EXEC)
 			note_seen_without_row(task);
 		__sync_fetch_and_add(&stats->process_table_full, 1);
@@ -361,6 +369,8 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 	struct process *process;
 	struct place place;
 
+	if (scope_index.detached)
+		return 0;
 	if (scope_index.own_wanted)
 		meet_tracer(task, comm);
 	if (task->pid != task->tgid || task->pid != (pid_t)bpf_get_current_pid_tgid())
@@ -382,19 +392,26 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
 	__u32 tgid = child->tgid, exec = parent->self_exec_id;
-	struct process *row = process_of(parent, exec), copy = {};
+	struct process *row, copy = {};
 	struct scope_stats *stats;
 
+	if (scope_index.detached)
+		return 0;
+	row = process_of(parent, exec);
 	if (scope_index.own && parent->tgid == (pid_t)scope_index.own_tgid &&
 	    parent->group_leader->start_boottime == scope_index.own_start &&
 	    child->pid == child->tgid) {
 		scope_index.child_start = child->start_boottime;
 		scope_index.child_tgid = tgid;
 	}
-	if (!row || child->pid != child->tgid)
+	if (!row)
 		return 0;
+	/* Also when a thread starts: the first one comes from a process that had but one, so
+	 * that no two of them find the same miss. */
 	if (row->seen_exec != exec)
 		account_for(row, exec, place_of(parent, exec).scope);
+	if (child->pid != child->tgid)
+		return 0;
 	copy.start = child->start_boottime;
 	copy.logged = row->logged;
 	copy.tree = row->tree;
@@ -460,7 +477,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	__u32 tgid = task->tgid, exec = task->self_exec_id;
 	struct process *process, last;
 
-	if (task->signal->live.counter != 0)
+	if (scope_index.detached || task->signal->live.counter != 0)
 		return 0;
 	if (scope_index.pid_namespaces)
 		note_end_of_namespace(task);

@@ -166,7 +166,8 @@ static __always_inline int on_failed(const struct claim *claim, long result)
 	struct scope_stats *stats;
 	struct place place;
 
-	if (result >= 0 || result <= -ERESTARTSYS || claim->flags & AT_EXECVE_CHECK)
+	if (result >= 0 || result <= -ERESTARTSYS || claim->flags & AT_EXECVE_CHECK ||
+	    scope_index.detached)
 		return 0;
 	place = place_of(task, task->self_exec_id);
 	if (!place.scope)

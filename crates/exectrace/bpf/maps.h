@@ -37,8 +37,11 @@ volatile struct scope_index {
 	__u32 own_tgid; /* of the tracer; found out by the name that it gives itself */
 	__u32 child_tgid; /* written by process_fork; orphans that it inherits are others' */
 	__u32 own_wanted; /* 1: it is about to do so */
+	__u32 detached; /* 1: nobody looks any more, although the kernel may not be done detaching
+			 */
 	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
 			       set it too */
+	__u32 pad;
 	char own_name[COMM_LEN];
 } scope_index;
 
@@ -186,11 +189,12 @@ struct {
 	__type(value, struct exclude_key);
 } exclude_scratch SEC(".maps");
 
-/* The last exec on this CPU that the first program saw and found no row for, so
- * that the second one knows it. Written by the one, read by the other. */
+/* tgid -> the last exec that the first program saw and found no row for, so that
+ * the second one knows it, on whatever CPU it runs. Written by the one, read by the
+ * other. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
 	__type(key, __u32);
 	__type(value, struct image);
 } seen_without_row SEC(".maps");

@@ -159,7 +159,6 @@ struct exit_record {
 struct scope_stats {
 	__u64 cpu; /* that these are of */
 	__u64 seq; /* records made, sent or lost */
-	__u64 seen;
 	__u64 sent;
 	__u64 excluded_uid;
 	__u64 excluded_path;
@@ -171,6 +170,7 @@ struct scope_stats {
 	__u64 args_fault;
 	__u64 process_table_full;
 	__u64 missed; /* execs that no program saw, found out by the next event of the process */
+	__u64 seen; /* last: who copies them meanwhile finds it no smaller than its parts */
 };
 
 /* How much of the ring a scope takes up: bytes that its records took, and of

@@ -74,6 +74,8 @@ pub(crate) struct Assembled {
     pub(crate) cut: Option<Exec>,
     /// The one that the record completes.
     pub(crate) whole: Option<Exec>,
+    /// The record is of one that was given out before, without all of its pieces.
+    pub(crate) is_late: bool,
 }
 
 impl Assembler {
@@ -84,10 +86,10 @@ impl Assembler {
         let cut = self.unfinished.remove(&stream).map(cut);
         let exec = Exec::new(record, first);
         if exec.is_whole() {
-            return Assembled { cut, whole: Some(exec) };
+            return Assembled { cut, whole: Some(exec), is_late: false };
         }
         self.unfinished.insert(stream, Unfinished { exec, round });
-        Assembled { cut, whole: None }
+        Assembled { cut, ..Assembled::default() }
     }
 
     /// Takes more of an exec's arguments.
@@ -95,17 +97,17 @@ impl Assembler {
         let stream = (record.head.cpu, record.head.hook.0);
         let Some(mut unfinished) = self.unfinished.remove(&stream) else {
             // The rest of an exec that was given out cut.
-            return Assembled::default();
+            return Assembled { is_late: true, ..Assembled::default() };
         };
         let exec = &mut unfinished.exec;
         if record.head.scope != exec.fixed.head.scope || record.head.args_offset as usize != exec.args.len() {
-            return Assembled { cut: Some(cut(unfinished)), whole: None };
+            return Assembled { cut: Some(cut(unfinished)), ..Assembled::default() };
         }
         exec.args.extend_from_slice(record.args);
         exec.fixed.head.flags.0 |= record.head.flags.0;
         let end = exec_flag::EXEC_ARGS_FAULT.0 | exec_flag::EXEC_ARGS_TIGHT.0;
         if record.head.flags.0 & end != 0 || exec.is_whole() {
-            return Assembled { cut: None, whole: Some(unfinished.exec) };
+            return Assembled { whole: Some(unfinished.exec), ..Assembled::default() };
         }
         unfinished.round = round;
         self.unfinished.insert(stream, unfinished);
@@ -195,7 +197,7 @@ mod tests {
         let assembled = push(&mut assembler, &piece(0, 2, 6, b"ccc"));
         assert_eq!(finished(assembled), [(b"aaa".to_vec(), true)]);
         let rest = push(&mut assembler, &piece(0, 3, 9, b"ddd"));
-        assert!(finished(rest).is_empty());
+        assert!(rest.is_late && finished(rest).is_empty());
     }
 
     #[test]

@@ -71,6 +71,10 @@ impl Inbox {
         if let Some(scope) = ScopeId::new(head.scope) {
             let lost = self.ledger.on_record((scope, head.hook.0, head.cpu), head.seq);
             self.lose(span.start, What::of_hook(head.hook.0), Some(scope), LossReason::RingFull, lost);
+            if assembled.is_late {
+                // The next piece may be missing as well, and is no exec. One excused too many the counter tells.
+                self.ledger.on_cut((scope, head.hook.0, head.cpu));
+            }
         }
         if let Some(whole) = assembled.whole {
             self.give_exec(whole);
@@ -130,5 +134,34 @@ impl Inbox {
         if count > 0 {
             self.give(at, Arrival::Lost(Loss { what, scope, reason, count }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{args_bytes, exec_bytes};
+    use crate::skel::types::{exec_record, hook, record_head};
+
+    fn head(seq: u64) -> record_head {
+        record_head { cpu: 0, seq, hook: hook::HOOK_EXEC, scope: 1, ..Default::default() }
+    }
+
+    fn push(inbox: &mut Inbox, seq: u64, bytes: &[u8]) {
+        inbox.push(bytes, Span { start: seq * 100, end: seq * 100 + 100 });
+    }
+
+    /// Who takes over in the middle of an exec's arguments finds the rest of it, and perhaps not all of that.
+    #[test]
+    fn missing_pieces_of_an_exec_that_another_reader_told_are_no_missing_execs() {
+        let mut inbox = Inbox::in_order_from(0);
+        inbox.ledger.resume((ScopeId::FIRST, hook::HOOK_EXEC.0, 0), 0);
+        push(&mut inbox, 5, &args_bytes(record_head { args_offset: 3, ..head(5) }, b"BBB"));
+        // Number 6 held the last piece and found no room.
+        let next = exec_record { head: head(7), args_wanted: 2, args_total: 2, ..Default::default() };
+        push(&mut inbox, 7, &exec_bytes(next, [b"/bin/x", b"", b"/bin/x", b"/", b"", b"x\0"]));
+        let losses = inbox.arrivals.iter().filter(|arrival| matches!(arrival, Arrival::Lost(_))).count();
+        assert_eq!((inbox.arrivals.len(), losses), (1, 0));
+        assert_eq!(inbox.ledger.on_counter((ScopeId::FIRST, hook::HOOK_EXEC.0, 0), 0), 0);
     }
 }

@@ -134,6 +134,8 @@ impl Journal {
     /// States what is written.
     pub fn commit(&self, progress: &Progress) {
         let next = 1 - self.current();
+        // Nothing of it before what said that the other slot holds.
+        std::sync::atomic::fence(Ordering::Release);
         let shares = &progress.shares[..progress.shares.len().min(self.scopes + 1)];
         let numbers = [progress.position, shares.len() as u64].into_iter().chain(progress.notes);
         let numbers = numbers.chain(shares.iter().flat_map(|share| share.told.into_iter().chain(share.notes)));

@@ -193,6 +193,7 @@ fields! {
     CGROUP_LEVELS: cgroup_levels,
     CLAIMS: claims,
     CLAIM_PID_NS: claim_pid_ns,
+    DETACHED: detached,
     EXCLUDED_PATHS: excluded_paths,
     EXCLUDED_UIDS: excluded_uids,
     FORKS_MISSED: forks_missed,
@@ -250,7 +251,6 @@ fn stats_from(value: &[u8]) -> scope_stats {
     scope_stats {
         cpu: next(),
         seq: next(),
-        seen: next(),
         sent: next(),
         excluded_uid: next(),
         excluded_path: next(),
@@ -262,5 +262,6 @@ fn stats_from(value: &[u8]) -> scope_stats {
         args_fault: next(),
         process_table_full: next(),
         missed: next(),
+        seen: next(),
     }
 }

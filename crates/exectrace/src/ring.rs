@@ -66,11 +66,15 @@ impl Ring {
         self.read
     }
 
+    /// Up to where it was written.
+    pub(crate) fn written(&self) -> u64 {
+        self.writers.u64_at(0).load(Ordering::Acquire)
+    }
+
     /// Reads the next record, if there is one. It is not changed before it is let go of.
     pub(crate) fn next(&mut self) -> Option<(Span, &[u8])> {
         loop {
-            let written = self.writers.u64_at(0).load(Ordering::Acquire);
-            if self.read >= written {
+            if self.read >= self.written() {
                 return None;
             }
             let at = self.page + usize::try_from(self.read & (self.size - 1)).ok()?;

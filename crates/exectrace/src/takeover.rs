@@ -244,6 +244,16 @@ impl Tracer {
         pinned.folder.remove_links()
     }
 
+    /// Gives up a pin in which no scope was ever set.
+    pub fn unpin_if_unused(mut self) -> Result<(), TracerError> {
+        if self.kernel.journal.scopes() > 0 {
+            return Ok(());
+        }
+        self.unpin_programs()?;
+        self.detach();
+        self.unpin()
+    }
+
     /// Gives up the pin, and with it what was not committed.
     pub fn unpin(mut self) -> Result<(), TracerError> {
         match self.pinned.take() {

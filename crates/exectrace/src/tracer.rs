@@ -251,7 +251,9 @@ impl Tracer {
     /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring. Programs that
     /// are pinned stay, unless [`Tracer::unpin_programs`] was called.
     pub fn detach(&mut self) {
-        // What is pinned is kept by its pins.
+        // What is pinned is kept by its pins. The kernel may detach the others later than this returns.
+        let stays = self.pinned.as_ref().is_some_and(|pinned| !pinned.is_last);
+        self.kernel.index().set(Field::DETACHED, u32::from(!stays));
         self.kernel.links.clear();
         wait_for_running_programs();
     }
@@ -329,13 +331,16 @@ impl Tracer {
         }
     }
 
+    /// What is there now: a reader that is slower than what comes would never end.
     fn consume(&mut self, on_item: &mut impl FnMut(Item)) {
         self.release_committed();
         let boot_time = boot_time();
         self.inbox.round = self.round;
+        let end = self.ring.written();
         loop {
             let mut taken = 0;
             while taken < BATCH
+                && self.ring.read() < end
                 && let Some((span, bytes)) = self.ring.next()
             {
                 taken += 1;

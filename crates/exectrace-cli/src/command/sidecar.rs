@@ -27,17 +27,20 @@ pub(crate) fn main(args: SidecarArgs) -> ExitCode {
 fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     labels(args)?;
-    let mut log = Some(Log::open(&args.logging, RUNS)?);
+    let mut next = Some((Log::open(&args.logging, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
-    let mut until = None;
-    while let Some(open) = log {
+    while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
-        if !find_workspace(args, &mut tracer, &stop)? {
-            break;
+        match find_workspace(args, &mut tracer, &stop) {
+            Ok(true) => {}
+            nothing_to_watch => {
+                // Nobody would ever take over what has no scope.
+                tracer.unpin_if_unused().context("removing the pin")?;
+                return nothing_to_watch.map(drop);
+            }
         }
         tracer.all_known_scopes_are_named()?;
         let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
-        let detached = tracer.detached_since();
         let plan = Plan {
             logging: &args.logging,
             look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
@@ -46,8 +49,8 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
             service: Some(&args.service),
             ends_with_its_scopes: true,
         };
-        log = Pipeline::start(open, plan, &mut tracer)?.serve(tracer, &stop)?;
-        until = detached.or_else(|| Some(SystemTime::now()));
+        let pipeline = Pipeline::start(log, plan, &mut tracer)?;
+        next = pipeline.serve(tracer, &stop)?.map(|(log, until)| (log, Some(until)));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `exectrace trace`: one scope until somebody says stop.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -21,17 +22,15 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let mut log = Some(Log::open(&args.logging, RUNS)?);
+    let mut next = Some((Log::open(&args.logging, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
-    let mut until = None;
-    while let Some(open) = log {
+    while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
         for scope in scopes(&args.target, tracer.known_scopes())? {
             tracer.add_scope(scope).context("adding the scope")?;
         }
         tracer.all_known_scopes_are_named()?;
         let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
-        until = tracer.detached_since();
         let plan = Plan {
             logging: &args.logging,
             look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },
@@ -40,11 +39,11 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             service: Some(&args.service),
             ends_with_its_scopes: false,
         };
-        let pipeline = Pipeline::start(open, plan, &mut tracer)?;
-        if until.is_none() {
+        let pipeline = Pipeline::start(log, plan, &mut tracer)?;
+        if tracer.detached_since().is_none() {
             tracing::info!("tracing");
         }
-        log = pipeline.serve(tracer, &stop)?;
+        next = pipeline.serve(tracer, &stop)?.map(|(log, until)| (log, Some(until)));
     }
     Ok(())
 }
@@ -70,12 +69,18 @@ fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
     }
     for path in &target.cgroup {
         let found = Cgroup::open(path).map(Scope::Cgroup);
-        scopes.push(if path.exists() { found? } else { or_pinned(found, Known::Cgroup(path.clone()))? });
+        scopes.push(if is_removed(path) { or_pinned(found, Known::Cgroup(path.clone()))? } else { found? });
     }
     if target.all {
         scopes.push(Scope::Node);
     }
     Ok(scopes)
+}
+
+/// Whether there is no such cgroup any more, as far as can be seen: cgroups are there, and this is none of them.
+fn is_removed(cgroup: &Path) -> bool {
+    let above = || cgroup.ancestors().skip(1).find(|folder| folder.exists());
+    matches!(cgroup.try_exists(), Ok(false)) && above().is_some_and(|folder| Cgroup::open(folder).is_ok())
 }
 
 fn pid_namespace(number: u32) -> Result<Scope, ScopeError> {

@@ -61,14 +61,23 @@ impl Interval {
     }
 }
 
+/// What a later run says that goes on from this one.
+#[derive(Clone, Copy)]
+pub(super) struct ResumedBy<'a> {
+    pub(super) resumed: &'a Resumed,
+    /// It told what this one left that was killed while it stopped, be it after its last line.
+    pub(super) is_detached: bool,
+}
+
 /// Judges one run. `lines` has one line for each number; `resumed` is what a later run says that goes on from this one.
 pub(super) fn judge(
     run: Run,
     lines: &[&Record],
     details: &[Detail],
-    resumed: Option<&Resumed>,
+    by: Option<ResumedBy<'_>>,
     findings: &mut Vec<Finding>,
 ) -> Account {
+    let resumed = by.map(|by| by.resumed);
     let mut judge = Judge {
         run,
         lines,
@@ -87,7 +96,7 @@ pub(super) fn judge(
     for at in 0..lines.len() {
         judge.line(at);
     }
-    judge.end(resumed);
+    judge.end(by);
     judge.account
 }
 
@@ -419,10 +428,11 @@ impl<'a> Judge<'a> {
         self.interval.is_complete().then_some(Tally { written, lost })
     }
 
-    fn end(&mut self, resumed: Option<&Resumed>) {
+    fn end(&mut self, by: Option<ResumedBy<'_>>) {
         let Some(last) = self.lines.last().copied() else { return };
-        if let Some(resumed) = resumed {
-            self.check_resumed(last, resumed);
+        let resumed = by.map(|by| by.resumed);
+        if let Some(by) = by {
+            self.check_resumed(last, by);
         } else if self.account.stop.is_none() {
             let why = "the run has no stop: what came after its last line is not known";
             let finding = Finding::new(Kind::MissingEnd, why).run(self.run).lines(last.line, last.line);
@@ -454,7 +464,8 @@ impl<'a> Judge<'a> {
     }
 
     /// What the run that goes on from this one says of it.
-    fn check_resumed(&mut self, last: &Record, resumed: &Resumed) {
+    fn check_resumed(&mut self, last: &Record, by: ResumedBy<'_>) {
+        let resumed = by.resumed;
         let contradicts = |why: &str| {
             Finding::new(Kind::Contradiction, why)
                 .run(self.run)
@@ -486,7 +497,7 @@ impl<'a> Judge<'a> {
                 self.findings.push(contradicts(why));
             }
         }
-        if self.account.stop.as_ref().is_some_and(|(_, _, pinned)| !pinned) {
+        if self.account.stop.as_ref().is_some_and(|(_, _, pinned)| !pinned) && !by.is_detached {
             self.findings.push(contradicts("another run goes on from this one, which says that it took all with it"));
         }
     }

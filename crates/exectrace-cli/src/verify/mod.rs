@@ -250,6 +250,7 @@ impl Verifier {
         let mut execs = streams::Execs::default();
         let starts = streams::starts(&self.records, &self.details, &self.runs);
         let resumed = streams::resumed(&starts, &self.index, &mut findings);
+        let detached = streams::detached(&self.records, &self.details);
         let mut rest = self.records.as_mut_slice();
         while let Some(first) = rest.first() {
             let index = first.run;
@@ -262,8 +263,11 @@ impl Verifier {
             let chained = chain::judge(run, records, declared, self.key.is_some(), &mut findings);
             let lines = chain::by_number(run, records, chained, &mut findings);
             let resumed = resumed.get(&index);
-            let account =
-                account::judge(run, &lines, &self.details, resumed.map(|by| by.resumed.as_ref()), &mut findings);
+            let by = resumed.map(|by| account::ResumedBy {
+                resumed: by.resumed.as_ref(),
+                is_detached: self.index.get(&by.run).is_some_and(|index| detached.contains(index)),
+            });
+            let account = account::judge(run, &lines, &self.details, by, &mut findings);
             let until = resumed.map_or(u64::MAX, |by| by.resumed.line);
             execs.add(start.map_or(u32::MAX - index, |start| start.stream), index, until, &lines);
             let (first, last) = (lines[0], lines[lines.len() - 1]);

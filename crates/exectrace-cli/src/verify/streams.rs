@@ -6,7 +6,7 @@
 //! other's. A run without its start is a stream of its own.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::finding::{Finding, Kind, Place};
 use super::line::{Resumed, Start, Time, Unwatched, parse_time};
@@ -127,6 +127,16 @@ pub(super) fn resumed<'a>(
         all.insert(before, last);
     }
     all
+}
+
+/// Runs that told what was left by one that was killed while it stopped.
+pub(super) fn detached(records: &[Record], details: &[Detail]) -> HashSet<u32> {
+    let stops = records.iter().filter(|record| record.kind == LineKind::Stop);
+    let of_detached = stops.filter(|record| {
+        let detail = usize::try_from(record.detail).ok().and_then(|at| details.get(at));
+        matches!(detail, Some(Detail::Stop(stop)) if stop.why == "detached")
+    });
+    of_detached.map(|record| record.run).collect()
 }
 
 /// When nobody watched.

@@ -423,6 +423,22 @@ fn a_run_whose_forerunner_is_not_there_says_what_is_missing() {
     assert_eq!((finding.lines, finding.execs), (Some((3, 4)), Some(1)), "{}", report.text(None));
 }
 
+/// A run that was killed between its last line and the end of its pin; the next one finds nothing left to tell.
+#[test]
+fn a_stop_that_was_killed_after_its_last_line_is_no_contradiction() {
+    let ops = vec![Op::Exec(Exec::Whole), Op::Ledger];
+    let mut log = log_of("none", &[RunOps { ops: ops.clone(), resumes: None }, RunOps { ops, resumes: Some(0) }]);
+    let start = log.lines.iter().position(|line| line.contains("\"resumed\":{")).expect("a run that goes on");
+    let seal = log.lines[start - 1].rsplit_once("\"line\":\"").expect("a seal").1[..8].to_owned();
+    let stop = log.lines.iter().rfind(|line| line.contains("\"msg\":\"stop\"")).expect("a stop").clone();
+    let (head, _) = stop.rsplit_once("\"line\":\"").expect("a seal");
+    log.lines.insert(start, format!("{head}\"line\":\"{seal}-{}\"}}}}}}", start + 1));
+    assert_eq!(kinds(&verify_log(&log)), ["contradiction"], "{}", verify_log(&log).text(None));
+    let last = log.lines.iter().rposition(|line| line.contains("\"msg\":\"stop\"")).expect("a stop");
+    log.lines[last] = log.lines[last].replace("\"asked to\"", "\"detached\"");
+    assert_eq!(kinds(&verify_log(&log)), Vec::<&str>::new(), "{}", verify_log(&log).text(None));
+}
+
 /// It was killed after it had written something and before it could state so.
 #[test]
 fn a_run_that_the_next_one_tells_again_from_its_beginning_counts_for_nothing() {

@@ -40,6 +40,11 @@ impl Line {
         lines
     }
 
+    /// One of the outer keys.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.0[key].as_str()
+    }
+
     pub(crate) fn msg(&self) -> &str {
         self.0["msg"].as_str().expect("a message")
     }

@@ -179,6 +179,32 @@ fn root_a_stop_does_not_wait_for_ever_for_an_output_that_is_slow_and_says_what_i
     assert_books_agree(&log);
 }
 
+/// A terminal, or a shell's `2>&1 |`: what nobody reads there either holds up nothing.
+#[test]
+fn root_a_stop_does_not_wait_for_messages_that_nobody_reads() {
+    let mut workspace = Workspace::new();
+    let number = workspace.number();
+    let mut command = exectrace(["trace", "--pid-ns", &number, "--watchdog", "0"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    command.stdout(writer.try_clone().expect("its end")).stderr(writer);
+    let mut child = command.spawn().expect("a program");
+    drop(command);
+    let mut both = BufReader::new(reader);
+    let mut line = String::new();
+    while !line.contains("\"msg\":\"tracing\"") {
+        line.clear();
+        assert!(both.read_line(&mut line).expect("a line") > 0);
+    }
+    // Fills the pipe, of which nobody reads on.
+    storm(&mut workspace);
+    let start = std::time::Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .expect("ours");
+    let status = crate::program::wait(&mut child).expect("an end");
+    assert_eq!(status.code(), Some(5));
+    assert!(start.elapsed() < 2 * A_SECOND, "{:?}", start.elapsed());
+}
+
 #[test]
 fn root_a_full_device_is_told() {
     let mut workspace = Workspace::new();

@@ -304,6 +304,44 @@ fn now_minus(nanos: i64) -> String {
     humantime::format_rfc3339_nanos(at).to_string()
 }
 
+/// Who read it comes back and wants what it missed.
+#[test]
+fn root_an_output_that_goes_away_is_no_word_to_give_up_the_pin() {
+    let mut pinned = Pinned::new();
+    let words = ["trace", "--pid-ns", &pinned.number, "--pin", &pinned.bpf.pin(), "--unpin-on-stop"];
+    let (mut first, stdout) = Program::start_unread(&mut exectrace(words));
+    first.wait_for_message("tracing");
+    drop(stdout);
+    pinned.workspace.tell("/bin/true unread");
+    let (status, ..) = first.end();
+    assert_eq!(status.code(), Some(5));
+    pinned.start(&["--unpin-on-stop"]);
+    pinned.stop();
+    assert_eq!(cmdlines(&pinned.lines()), ["/bin/true unread"]);
+    assert!(!Path::new(&pinned.bpf.pin()).exists());
+}
+
+/// What a kill cut in a file that a shell adds to must not swallow the start of the next run.
+#[test]
+fn root_a_line_that_a_kill_cut_is_ended_where_stdout_is_a_file_too() {
+    let pinned = Pinned::new();
+    let log = pinned.log();
+    fs::write(&log, "{\"ts\":\"cut in the mi").expect("a file");
+    let stdout = fs::OpenOptions::new().append(true).open(&log).expect("the file");
+    let mut command = exectrace(["trace", "--pid-ns", &pinned.number]);
+    let mut child = command.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().expect("a program");
+    let mut messages = std::io::BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut message = String::new();
+    while !message.contains("\"tracing\"") {
+        message.clear();
+        assert!(std::io::BufRead::read_line(&mut messages, &mut message).expect("a message") > 0);
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("ours");
+    assert!(crate::program::wait(&mut child).expect("an end").success());
+    let verdict = pinned.verify();
+    assert_eq!(verdict.kinds(), ["torn"], "{:#}", verdict.report);
+}
+
 /// Nothing of a start that is refused gets into the log.
 #[test]
 fn root_a_start_that_is_refused_writes_no_line() {

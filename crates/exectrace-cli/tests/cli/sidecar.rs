@@ -158,12 +158,23 @@ fn root_a_workspace_that_starts_anew_is_asked_for_its_namespace_anew() {
     let (gone, stops, starts) = (bodies("scope-gone", "gone"), bodies("stop", "stop"), bodies("start", "start"));
     assert_eq!(gone[0]["scope"], 1);
     assert_eq!((&stops[0]["why"], &stops[1]["why"]), (&"scope_gone".into(), &"signal".into()));
-    assert!(starts[1]["unwatched"].is_object(), "{}", starts[1]);
+    // From when nothing could run there any more, not from when that was written.
+    assert_eq!(starts[1]["unwatched"]["from"].as_str(), with_msg(&lines, "scope-gone")[0].text("ts"));
     let log = folder.path().join("log");
     fs::write(&log, stopped.text()).expect("a file");
     fs::write(&key, "a key for the tests alone").expect("a file");
     let verdict = Verdict::on(&log, &["--chain-key", &key]);
     assert_eq!(verdict.kinds(), ["unwatched"], "what ran before the second handshake: {:#}", verdict.report);
+}
+
+#[test]
+fn root_a_sidecar_that_is_told_to_stop_before_the_handshake_leaves_no_pin() {
+    let bpf = BpfFs::new();
+    let (program, _) = waiting(&["sidecar", "--pin", &bpf.pin()]);
+    assert!(Path::new(&bpf.pin()).exists());
+    let (_, stopped) = program.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    assert!(!Path::new(&bpf.pin()).exists());
 }
 
 /// What waited in the ring comes first, although nothing can ever come again.
