@@ -90,8 +90,8 @@ pub(crate) struct Writer {
     books: Books,
     /// Where to commit; `None`: nothing outlives this process.
     journal: Option<Journal>,
-    /// The first line of the run, until it is written: no other may come before it.
-    start: Option<Entry>,
+    /// What must be written before anything else: the run's first line, and others that no count stands for.
+    first: Vec<Entry>,
     /// What was encoded and not written.
     lost: Tally,
     /// The last write failed.
@@ -110,7 +110,7 @@ impl Writer {
             state: State { seal, last_ledger: 0 },
             books,
             journal,
-            start: Some(start),
+            first: vec![start],
             lost: Tally::default(),
             failing: false,
             rest,
@@ -153,8 +153,8 @@ impl Writer {
     }
 
     fn begin(&mut self, batch: &mut Batch) {
-        if let Some(start) = self.start.take() {
-            self.encode_line(start, batch);
+        for entry in std::mem::take(&mut self.first) {
+            self.encode_line(entry, batch);
         }
     }
 
@@ -176,7 +176,7 @@ impl Writer {
                 position: Some(position),
                 change: None,
                 missing: None,
-                start: None,
+                again: None,
             }),
             entry => self.encode_line(entry, batch),
         }
@@ -206,8 +206,9 @@ impl Writer {
         }
         let change = self.books.add(&entry);
         let (missing, position) = (entry.missing(Reason::WriteFailed), entry.position());
-        let start = matches!(entry, Entry::Start(_)).then_some(entry);
-        batch.lines.push(Line { end: batch.bytes.len(), before, position, change, missing, start });
+        let is_told_again = matches!(entry, Entry::Start(_) | Entry::Running(_) | Entry::Watchdog(_) | Entry::Gone(_));
+        let again = is_told_again.then_some(entry);
+        batch.lines.push(Line { end: batch.bytes.len(), before, position, change, missing, again });
     }
 
     /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
@@ -252,7 +253,7 @@ impl Writer {
         for line in unwritten {
             line.change.iter().for_each(|change| self.books.take_back(change));
             line.missing.iter().for_each(|lost| self.lost.add(lost));
-            self.start = line.start.or(self.start.take());
+            self.first.extend(line.again);
         }
     }
 
@@ -301,8 +302,8 @@ struct Line {
     change: Option<Change>,
     /// What is missing from the log if it is not written.
     missing: Option<Lost>,
-    /// The entry itself, if it is the one that must be written first.
-    start: Option<Entry>,
+    /// The entry itself, if nothing else tells that it is missing.
+    again: Option<Entry>,
 }
 
 impl Batch {

@@ -85,7 +85,7 @@ pub(super) fn judge(
         until: resumed.map_or(u64::MAX, |resumed| resumed.line),
         findings,
         account: Account::default(),
-        scopes: lines.first().is_some_and(|first| has_several_scopes(first, details)),
+        scopes: has_several_scopes(lines, details),
         base: Bases::default(),
         last: BTreeMap::new(),
         last_ledger: 0,
@@ -153,11 +153,9 @@ impl<'a> Judge<'a> {
             }
             return;
         };
-        let Some(resumed) = &start.resumed else {
-            self.base = Bases::nothing();
-            return;
-        };
-        for (counted, sums) in resumed.sums() {
+        // What a run that goes on from another says nothing of was nothing.
+        self.base = Bases::nothing();
+        for (counted, sums) in start.resumed.iter().flat_map(Resumed::sums) {
             self.base.set(counted, sums.clone());
         }
     }
@@ -323,7 +321,7 @@ impl<'a> Judge<'a> {
             .iter()
             .any(|(first, last)| (*first..=*last).contains(&(ledger.first.wrapping_sub(1))));
         let begins_right = ledger.first == due || follows_a_missing_line || self.interval.unreadable;
-        if !begins_right || ledger.last + 1 != record.line {
+        if !begins_right || Some(ledger.last) != record.line.checked_sub(1) {
             let why = format!(
                 "a ledger over lines {} to {}, which stands where it is over {due} to {}",
                 ledger.first,
@@ -336,8 +334,8 @@ impl<'a> Judge<'a> {
 
     fn check_identity(&mut self, record: &Record, counted: Counted, sums: &Sums) {
         let parts = [sums.written, sums.waiting].into_iter().chain(sums.excluded.values().copied());
-        let told = parts.chain(sums.lost.values().copied()).fold(0, u64::saturating_add);
-        if told != sums.seen {
+        let told = parts.chain(sums.lost.values().copied()).map(u128::from).sum::<u128>();
+        if told != u128::from(sums.seen) {
             let why = format!(
                 "a ledger that does not add up: {} {counted} seen, and {told} written, excluded, lost or waiting",
                 sums.seen
@@ -480,7 +478,7 @@ impl<'a> Judge<'a> {
             for (counted, sums) in resumed.sums() {
                 let known = self.cumulative(counted).and_then(|so_far| sums.written.checked_sub(so_far.written));
                 if let Some(totals) = self.account.totals(counted) {
-                    totals.missing += known.unwrap_or(0);
+                    totals.missing = totals.missing.saturating_add(known.unwrap_or(0));
                 }
                 if counted == Counted::Execs {
                     finding.execs = known;
@@ -534,9 +532,13 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn has_several_scopes(first: &Record, details: &[Detail]) -> bool {
-    let detail = usize::try_from(first.detail).ok().and_then(|at| details.get(at));
-    // A run without its beginning is told by its ledgers.
-    matches!(detail, Some(Detail::Start(start)) if first.kind == LineKind::Start && start.scopes.len() > 1)
-        || details.iter().any(|detail| matches!(detail, Detail::Ledger(ledger) if !ledger.scopes.is_empty()))
+/// A run without its beginning is told by its ledgers.
+fn has_several_scopes(lines: &[&Record], details: &[Detail]) -> bool {
+    let rare = lines.iter().filter(|record| matches!(record.kind, LineKind::Start | LineKind::Ledger));
+    let mut of_rare = rare.filter_map(|record| details.get(usize::try_from(record.detail).ok()?));
+    of_rare.any(|detail| match detail {
+        Detail::Start(start) => start.scopes.len() > 1,
+        Detail::Ledger(ledger) => !ledger.scopes.is_empty(),
+        _ => false,
+    })
 }

@@ -126,6 +126,10 @@ struct Pieces {
 
 impl Pieces {
     fn add(&mut self, piece: &Piece<'_>, number: u64, cut: bool, each: &mut impl FnMut(Line<'_>)) {
+        // Pieces that never end must not fill memory.
+        if (self.bytes.len() + piece.content.len()) as u64 > MAX_LINE {
+            self.end(each);
+        }
         match (self.begin, piece.is_last) {
             (None, true) => each(Line { bytes: piece.content, number, cut }),
             (begin, is_last) => {

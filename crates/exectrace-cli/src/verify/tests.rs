@@ -251,6 +251,46 @@ fn each_scope_has_an_account_of_its_own() {
     assert_eq!(seen(0).zip(seen(1)).map(|(first, second)| first + second), json["runs"][0]["seen"].as_u64());
 }
 
+/// `failed` is left out of what a run goes on from as long as there was none: then it begins at 0.
+#[test]
+fn what_a_run_that_goes_on_says_nothing_of_was_nothing() {
+    let ops = vec![Op::Exec(Exec::Whole), Op::Exit, Op::Exit, Op::Ledger];
+    let first = RunOps { ops: vec![Op::Exec(Exec::Whole), Op::Ledger], resumes: None };
+    let mut log = log_of("none", &[first, RunOps { ops, resumes: Some(0) }]);
+    assert_eq!(verify_log(&log).verdict, Verdict::Whole, "{}", verify_log(&log).text(None));
+    let exit = log.lines.iter().position(|line| line.contains("\"msg\":\"exit\"")).expect("an end");
+    log.lines[exit] = log.lines[exit].replace("\"msg\":\"exit\"", "\"msg\":\"novelty\"");
+    assert!(kinds(&verify_log(&log)).contains(&"contradiction"), "{}", verify_log(&log).text(None));
+}
+
+/// Its execs tell their scope with `--fields full`, and its ledgers have no account of it.
+#[test]
+fn a_run_of_one_scope_is_whole_beside_one_of_several() {
+    let one = sample("none");
+    let mut two = two_scopes();
+    two.lines.iter_mut().for_each(|line| *line = line.replace("5eed0000-", "5eed7777-"));
+    let report = verify(&[one.bytes(), two.bytes()], None).expect("logs");
+    assert_eq!(kinds(&report), ["lost"], "{}", report.text(None));
+    assert_eq!(report.runs.iter().map(|run| run.account.scopes.len()).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn numbers_too_large_to_add_up_do_not() {
+    let mut log = sample("none");
+    let max = u64::MAX;
+    for line in log.lines.iter_mut().filter(|line| line.contains("\"msg\":\"ledger\"")) {
+        let (head, tail) = line.split_once("\"excluded\":{\"uid\":0}").expect("exclusions");
+        let seen = tail.rsplit_once("\"seen\":").expect("a count").1.split(',').next().expect("a number").to_owned();
+        let tail = tail.replace(
+            &format!("\"seen\":{seen},\"waiting\":0,\"written\":{seen}"),
+            &format!("\"seen\":{max},\"waiting\":0,\"written\":{seen}"),
+        );
+        *line = format!("{head}\"excluded\":{{\"uid\":{max}}}{tail}");
+    }
+    assert!(log.lines.iter().any(|line| line.contains(&format!("\"seen\":{max}"))), "{:#?}", log.lines);
+    assert!(kinds(&verify_log(&log)).contains(&"contradiction"), "{}", verify_log(&log).text(None));
+}
+
 #[test]
 fn an_exec_that_changes_its_scope_or_is_cut_out_of_one_is_named() {
     let log = two_scopes();

@@ -246,6 +246,26 @@ fn root_a_disk_that_is_full_and_has_room_again() {
     assert_eq!(verdict.report["verdict"], "gaps");
 }
 
+/// What the run begins with is written as soon as it can be, and not only the first line of it.
+#[test]
+fn root_a_disk_that_is_full_from_the_beginning() {
+    let disk = SmallDisk::new("64k");
+    fs::write(disk.0.path().join("filler"), vec![0; 1 << 20]).expect_err("a disk that is full");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut proof = Proof::without_a_trace(folder, disk.0.path().join("log"));
+    proof.workspace.tell("sleep 600 & sleep 600 &");
+    let mut program = proof.trace(&[]);
+    program.wait_for_message("the log cannot be written");
+    disk.grow("64m");
+    program.wait_for_message("the log can be written again");
+    proof.program = Some(program);
+    proof.workspace.tell("/bin/true");
+    proof.ran += 1;
+    let verdict = proof.end();
+    verdict.is_whole();
+    assert!(verdict.report["notes"]["running"].as_u64() >= Some(3), "{:#}", verdict.report);
+}
+
 /// A cgroup that may use a twentieth of one processor.
 struct Slow(PathBuf);
 

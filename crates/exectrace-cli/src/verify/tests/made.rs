@@ -199,6 +199,10 @@ pub(super) fn log_of_scopes(chain: &str, scopes: u32, runs: &[RunOps]) -> Log {
             start["resumed"] = Sums::told_with_scopes(&writer.sums);
             start["resumed"]["run"] = json!(forerunner.seal.run().to_string());
             start["resumed"]["line"] = json!(kept);
+            let exits = Sums::of_all(&writer.sums).exits;
+            if exits > 0 {
+                start["resumed"]["exits"] = json!({ "seen": exits, "written": exits, "excluded": {}, "lost": {} });
+            }
             again = forerunner.told[kept..].iter().flatten().cloned().collect();
             if kept < forerunner.lines.len() {
                 log.last_told_again.extend(forerunner.lines.last().cloned());
