@@ -234,7 +234,7 @@ impl Snapshot {
             }
             snapshot.all[what.index()] = Some(all);
         }
-        // Behind the sums, which they can be ahead of, then, and not behind.
+        // Counted by themselves, so what happens meanwhile may be in the one and not yet in the other.
         snapshot.rules = tracer.left_out()?;
         Ok(snapshot)
     }
