@@ -9,53 +9,82 @@
 /* 6 MiB, the most that execve(2) lets arguments and environment take, and one. */
 #define ARGS_RECORDS ((6u << 20) / ARGS_NEXT + 2)
 
-/* Tells that no more arguments come, and why. */
-static __always_inline void end_args(struct args_scratch *args, struct scope_budget *budget,
-				     enum exec_flag why)
-{
-	args->head.flags |= why;
-	args->head.args_len = 0;
-	send(budget, &args->head, sizeof(args->head));
-}
+/* So many at a time: the verifier goes through the rounds of the two loops once
+ * each, and not through those of the one times those of the other. */
+#define ARGS_AT_ONCE 14
 
-static __always_inline void send_more_args(const struct exec_record *record,
-					   struct args_scratch *args, struct scope_stats *stats,
-					   struct scope_budget *budget, const char *from)
+/* Sends a few of them. 1: this was not yet all. */
+__noinline int send_few_args(__u32 hook)
 {
-	volatile __u32 *offset = &args->head.args_offset;
-	__u32 wanted = record->args_wanted;
+	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &hook);
+	struct args_scratch *args = bpf_map_lookup_elem(&args_scratch, &hook);
+	struct scope_budget *budget;
+	struct scope_stats *stats;
+	enum exec_flag why = 0;
+	volatile __u32 *offset;
 
-	__builtin_memcpy(&args->head, &record->head, sizeof(args->head));
-	args->head.kind = RECORD_ARGS;
-	*offset = record->head.args_len;
-	for (__u32 i = 0; i < ARGS_RECORDS; i++) {
-		__u32 done = *offset;
+	if (!scratch || !args || hook >= HOOK_COUNT)
+		return 0;
+	budget = budget_of(scratch->record.head.scope);
+	stats = stats_of(scratch->record.head.scope, hook);
+	if (!budget || !stats)
+		return 0;
+	offset = &args->head.args_offset;
+	for (__u32 i = 0; i < ARGS_AT_ONCE; i++) {
+		__u32 done = *offset, wanted = scratch->record.args_wanted;
 		__u64 len, size;
 
 		if (done >= wanted)
-			return;
+			return 0;
 		len = wanted - done;
 		AT_MOST(len, ARGS_NEXT);
 		args->head.seq = stats->seq++;
 		args->head.args_len = len;
 		if (room_for(budget) != ROOM_ALL) {
 			stats->args_ring_full++;
-			end_args(args, budget, EXEC_ARGS_TIGHT);
-			return;
+			why = EXEC_ARGS_TIGHT;
+			break;
 		}
-		if (bpf_probe_read_user(args->bytes, len, from + done)) {
+		if (bpf_probe_read_user(args->bytes, len, (void *)(scratch->args + done))) {
 			stats->args_fault++;
-			end_args(args, budget, EXEC_ARGS_FAULT);
-			return;
+			why = EXEC_ARGS_FAULT;
+			break;
 		}
 		size = sizeof(args->head) + len;
 		AT_MOST(size, sizeof(*args));
 		if (!send(budget, args, size)) {
 			stats->args_ring_full++;
-			return;
+			return 0;
 		}
 		*offset = done + len;
 	}
+	if (!why)
+		return 1;
+	/* Tells that no more arguments come, and why. */
+	args->head.flags |= why;
+	args->head.args_len = 0;
+	send(budget, &args->head, sizeof(args->head));
+	return 0;
+}
+
+/*
+ * Sends the rest of what the exec_record of this hook began. Not static and with a
+ * number for an argument, so that the verifier checks it once by itself.
+ */
+__noinline int send_more_args(__u32 hook)
+{
+	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &hook);
+	struct args_scratch *args = bpf_map_lookup_elem(&args_scratch, &hook);
+
+	if (!scratch || !args)
+		return 0;
+	__builtin_memcpy(&args->head, &scratch->record.head, sizeof(args->head));
+	args->head.kind = RECORD_ARGS;
+	args->head.args_offset = scratch->record.head.args_len;
+	for (__u32 i = 0; i < ARGS_RECORDS / ARGS_AT_ONCE + 1; i++)
+		if (!send_few_args(hook))
+			break;
+	return 0;
 }
 
 #endif

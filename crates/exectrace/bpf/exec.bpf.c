@@ -20,6 +20,7 @@
 #include "record.h"
 #include "maps.h"
 #include "bound.h"
+#include "follow.h"
 #include "process.h"
 #include "scope.h"
 #include "path.h"
@@ -89,7 +90,6 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	struct scope_budget *budget = budget_of(place->scope);
 	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &row);
 	struct path_scratch *path = bpf_map_lookup_elem(&path_scratch, &row);
-	struct args_scratch *more = bpf_map_lookup_elem(&args_scratch, &row);
 	const char *args = (const char *)task->mm->arg_start;
 	__u64 args_total = task->mm->arg_end - task->mm->arg_start;
 	bool by_path = scope_index.excluded_paths && can_be_excluded(place);
@@ -100,7 +100,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	enum room room;
 
 	/* Rows of an array that are always there; the verifier cannot know. */
-	if (!scratch || !path || !more || !budget)
+	if (!scratch || !path || !budget)
 		return;
 	room = room_for(budget);
 	if (room == ROOM_NONE && !by_path) {
@@ -235,8 +235,10 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 		process->logged_at = record->time;
 		process->scope = place->scope;
 	}
-	if (record->args_wanted > len)
-		send_more_args(record, more, stats, budget, args);
+	if (record->args_wanted > len) {
+		scratch->args = (__u64)args;
+		send_more_args(hook);
+	}
 }
 
 /*
@@ -289,7 +291,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 
 	if (scope_index.detached)
 		return 0;
-	place = place_of(task, exec - 1);
+	place = place_in_exec(task, exec);
 	if (!place.scope)
 		return 0;
 	stats = stats_of(place.scope, hook);
@@ -329,7 +331,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(exec_first, struct task_struct *task, pid_t old_tid, struct linux_binprm *bprm)
 {
-	return on_exec(task, old_tid, bprm, HOOK_EXEC);
+	return on_exec(KNOWN(task), old_tid, KNOWN(bprm), HOOK_EXEC);
 }
 
 /*
@@ -340,7 +342,7 @@ int BPF_PROG(exec_first, struct task_struct *task, pid_t old_tid, struct linux_b
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(exec_backup, struct task_struct *task, pid_t old_tid, struct linux_binprm *bprm)
 {
-	return on_exec(task, old_tid, bprm, HOOK_BACKUP);
+	return on_exec(KNOWN(task), old_tid, KNOWN(bprm), HOOK_BACKUP);
 }
 
 /* The tracer has just given itself a name that nobody else can know. */
@@ -368,14 +370,18 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 {
 	struct process *process;
 	struct place place;
+	__u32 changes;
 
+	task = KNOWN(task);
 	if (scope_index.detached)
 		return 0;
 	if (scope_index.own_wanted)
 		meet_tracer(task, comm);
 	if (task->pid != task->tgid || task->pid != (pid_t)bpf_get_current_pid_tgid())
 		return 0;
+	changes = scope_index.changes;
 	place = place_of(task, task->self_exec_id);
+	keep_place(task, task->self_exec_id + 1, changes, &place);
 	if (!place.scope)
 		return 0;
 	process = enlist(task, task->self_exec_id, place.tree);
@@ -391,10 +397,14 @@ int BPF_PROG(caller_comm, struct task_struct *task, const char *comm)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 tgid = child->tgid, exec = parent->self_exec_id;
 	struct process *row, copy = {};
 	struct scope_stats *stats;
+	__u32 tgid, exec;
 
+	parent = KNOWN(parent);
+	child = KNOWN(child);
+	tgid = child->tgid;
+	exec = parent->self_exec_id;
 	if (scope_index.detached)
 		return 0;
 	row = process_of(parent, exec);
@@ -430,8 +440,8 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 /* What wait(2) gives: wait_task_zombie() of kernel/exit.c. */
 static __always_inline __u32 wait_status(struct task_struct *task)
 {
-	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
-		return BPF_CORE_READ(task, signal, group_exit_code);
+	if (task->signal->flags & SIGNAL_GROUP_EXIT)
+		return task->signal->group_exit_code;
 	return task->group_leader->exit_code;
 }
 
@@ -457,9 +467,8 @@ static __always_inline void record_exit(struct task_struct *task, const struct p
 	record->time = bpf_ktime_get_boot_ns();
 	record->image = process->logged;
 	record->lived = record->time - process->logged_at;
-	record->cpu_time =
-		BPF_CORE_READ(task, signal, sum_sched_runtime) + task->se.sum_exec_runtime;
-	record->max_rss = BPF_CORE_READ(task, signal, maxrss);
+	record->cpu_time = task->signal->sum_sched_runtime + task->se.sum_exec_runtime;
+	record->max_rss = task->signal->maxrss;
 	record->status = wait_status(task);
 	record->uid = task->cred->uid.val;
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
@@ -474,9 +483,12 @@ static __always_inline void record_exit(struct task_struct *task, const struct p
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
-	__u32 tgid = task->tgid, exec = task->self_exec_id;
 	struct process *process, last;
+	__u32 tgid, exec;
 
+	task = KNOWN(task);
+	tgid = task->tgid;
+	exec = task->self_exec_id;
 	if (scope_index.detached || task->signal->live.counter != 0)
 		return 0;
 	if (scope_index.pid_namespaces)

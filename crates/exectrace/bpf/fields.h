@@ -13,21 +13,18 @@ static __always_inline void copy_ids(struct exec_record *record, struct task_str
 	const struct cred *cred = task->cred;
 	struct upid upid = {};
 
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      (place->level & 63) * sizeof(upid));
-	record->vpid = upid.nr;
 	record->ns_level = pid->level;
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      (pid->level & 63) * sizeof(upid));
-	record->pid_ns = BPF_CORE_READ(upid.ns, ns.inum);
-	record->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	read_upid(&upid, pid, record->ns_level);
+	record->pid_ns = FOLLOW(upid.ns, ns.inum);
+	if (place->level != record->ns_level)
+		read_upid(&upid, pid, place->level);
+	record->vpid = upid.nr;
+	record->mnt_ns = task->nsproxy->mnt_ns->ns.inum;
 	record->ppid = task->real_parent->tgid;
 	record->sid = 0;
-	session = BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]);
+	session = task->signal->pids[PIDTYPE_SID];
 	if (session)
-		record->sid = BPF_CORE_READ(session, numbers[0].nr);
+		record->sid = session->numbers[0].nr;
 	record->uid = cred->uid.val;
 	record->gid = cred->gid.val;
 	record->euid = cred->euid.val;
@@ -35,8 +32,8 @@ static __always_inline void copy_ids(struct exec_record *record, struct task_str
 	record->loginuid = -1;
 	record->audit_session = -1;
 	if (bpf_core_field_exists(task->loginuid)) {
-		record->loginuid = BPF_CORE_READ(task, loginuid.val);
-		record->audit_session = BPF_CORE_READ(task, sessionid);
+		record->loginuid = task->loginuid.val;
+		record->audit_session = task->sessionid;
 	}
 }
 
@@ -122,7 +119,7 @@ static __always_inline bool is_memfd(const struct path_scratch *path, struct ino
 static __always_inline __u32 append_tty(struct exec_scratch *scratch, __u64 tail,
 					struct task_struct *task)
 {
-	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
+	struct tty_struct *tty = task->signal->tty;
 
 	return tty ? append_string(scratch, tail, TTY_LEN, tty->name, 0, 0) : 0;
 }

@@ -16,6 +16,8 @@ const volatile struct settings {
 	__u32 ring_bytes; /* size of the ring */
 	__u32 exits; /* 1: the end of a process makes a record */
 	enum failed failed; /* which attempts make a record */
+	__u32 casts; /* 1: the kernel has bpf_rdonly_cast, and bpf_get_current_ancestor_cgroup_id
+			for tracing */
 } settings = { .args_limit = 1 };
 
 /* Which kinds of scope and of exclusion there are, so that an exec that is
@@ -41,7 +43,7 @@ volatile struct scope_index {
 			 */
 	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
 			       set it too */
-	__u32 pad;
+	__u32 changes; /* goes up when scopes have come or gone */
 	char own_name[COMM_LEN];
 } scope_index;
 
@@ -61,6 +63,31 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } cgroup_scopes SEC(".maps");
+
+/* Whose a task is. */
+struct place {
+	__u32 scope; /* 0: nobody's */
+	__u32 level; /* of the PID namespace in which vpid is told */
+	__u32 tree; /* the scope, if it is a process tree */
+	__u32 pad;
+	__u64 cgroup;
+};
+
+/* What was found at the beginning of the exec that began last on this CPU, so that
+ * its end need not search again. Written by caller_comm, read by the exec programs. */
+struct kept_place {
+	struct image of; /* the image that the exec is to make */
+	struct place place;
+	__u32 changes; /* of scope_index, before the search */
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kept_place);
+} kept_place SEC(".maps");
 
 /* tgid -> process of interest. Rows come from a claim of the tracer's, from an
  * exec that was logged and from a fork of a process that has a row; they go
@@ -152,6 +179,7 @@ struct path_scratch {
 struct exec_scratch {
 	struct exec_record record;
 	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + TTY_LEN + ARGS_FIRST];
+	__u64 args; /* where in the image's memory they begin */
 	__u64 busy; /* 1: an attempt that failed is being recorded here */
 };
 

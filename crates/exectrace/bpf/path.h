@@ -10,6 +10,7 @@
 /* A path of PATH_MAX bytes can have 2,048 components; real ones have ten. What
  * has more is cut at its front and says so. */
 #define PATH_COMPONENTS 96
+#define STEPS_AT_ONCE	12
 
 enum walk {
 	WALK_GOES_ON = 0,
@@ -28,7 +29,7 @@ static __always_inline struct mount *real_mount(struct vfsmount *mount)
 static __always_inline void enter_mount(struct path_scratch *path, struct vfsmount *mount)
 {
 	path->mount = mount;
-	path->mount_root = BPF_CORE_READ(mount, mnt_root);
+	path->mount_root = FOLLOW(mount, mnt_root);
 }
 
 /* Puts one component in front of the path, or steps from a mount to where it
@@ -45,19 +46,19 @@ static __always_inline void step(struct path_scratch *path)
 	}
 	if (dentry == path->mount_root) {
 		struct mount *mount = real_mount(path->mount);
-		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		struct mount *above = FOLLOW(mount, mnt_parent);
 
 		if (above == mount || !above) {
 			path->state = WALK_OUTSIDE;
 			return;
 		}
-		path->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		path->dentry = FOLLOW(mount, mnt_mountpoint);
 		enter_mount(path, (void *)above + bpf_core_field_offset(struct mount, mnt));
 		return;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
-	len = BPF_CORE_READ(dentry, d_name.len);
-	name = BPF_CORE_READ(dentry, d_name.name);
+	parent = FOLLOW(dentry, d_parent);
+	len = FOLLOW(dentry, d_name.len);
+	name = FOLLOW(dentry, d_name.name);
 	AT_MOST(len, 255);
 	if (start <= len) {
 		path->state = WALK_CUT;
@@ -81,6 +82,21 @@ static __always_inline void step(struct path_scratch *path)
 	path->dentry = parent;
 }
 
+/* Takes a few steps. See ARGS_AT_ONCE for why. */
+__noinline __u32 step_on(__u32 hook)
+{
+	struct path_scratch *path = bpf_map_lookup_elem(&path_scratch, &hook);
+
+	if (!path)
+		return WALK_FAULT;
+	for (int i = 0; i < STEPS_AT_ONCE; i++) {
+		step(path);
+		if (*(volatile __u32 *)&path->state != WALK_GOES_ON)
+			break;
+	}
+	return path->state;
+}
+
 /*
  * Leaves the path in bytes[start..PATH_LEN] and returns how the walk ended. Not
  * static and with a number for an argument, so that every verifier from 5.8 on
@@ -95,11 +111,9 @@ __noinline __u32 walk(__u32 hook)
 	enter_mount(path, path->mount);
 	path->start = PATH_LEN;
 	path->state = WALK_GOES_ON;
-	for (int i = 0; i < PATH_COMPONENTS; i++) {
-		step(path);
-		if (*(volatile __u32 *)&path->state != WALK_GOES_ON)
+	for (int i = 0; i < PATH_COMPONENTS / STEPS_AT_ONCE; i++)
+		if (step_on(hook) != WALK_GOES_ON)
 			break;
-	}
 	if (path->state == WALK_GOES_ON)
 		path->state = WALK_CUT;
 	if (path->start == PATH_LEN && path->state != WALK_FAULT) {

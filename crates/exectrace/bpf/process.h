@@ -19,21 +19,20 @@
 __noinline int redeem_claim(__u32 seen_exec)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
-	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
+	struct task_struct *leader = FOLLOW(task, group_leader);
+	struct pid *pid = FOLLOW(leader, thread_pid);
 	struct process fresh = { .seen_exec = seen_exec }, *known;
-	__u32 own = BPF_CORE_READ(pid, level), tgid = BPF_CORE_READ(task, tgid), *tree;
+	__u32 own = FOLLOW(pid, level), tgid = FOLLOW(task, tgid), *tree;
 
-	fresh.start = BPF_CORE_READ(leader, start_boottime);
+	fresh.start = FOLLOW(leader, start_boottime);
 	for (__u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
 		struct upid upid;
 
 		if (i > own)
 			break;
-		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + i * sizeof(upid)))
+		if (read_upid(&upid, pid, i))
 			break;
-		if (BPF_CORE_READ(upid.ns, ns.inum) != scope_index.claim_pid_ns)
+		if (FOLLOW(upid.ns, ns.inum) != scope_index.claim_pid_ns)
 			continue;
 		tree = bpf_map_lookup_elem(&tree_claims, &upid.nr);
 		if (!tree)

@@ -16,14 +16,6 @@
 /* The tracer refuses a scope at a level of 64 or more. */
 #define CGROUP_LEVELS 64
 
-struct place {
-	__u32 scope; /* 0: nobody's */
-	__u32 level; /* of the PID namespace in which vpid is told */
-	__u32 tree; /* the scope, if it is a process tree */
-	__u32 pad;
-	__u64 cgroup;
-};
-
 /*
  * The two searches are of the current task, which execs, is renamed or forks.
  * They are not static and take no pointer, so that every verifier from 5.8 on
@@ -40,7 +32,7 @@ static __always_inline bool has_init(struct ns_scope *scope, __u64 start)
 
 static __always_inline bool is_same_namespace(struct ns_scope *scope, struct pid_namespace *ns)
 {
-	return has_init(scope, BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime));
+	return has_init(scope, FOLLOW(ns, child_reaper, group_leader, start_boottime));
 }
 
 /* The process ends. If it is the init of a namespace that is a scope, the kernel
@@ -55,13 +47,9 @@ static __always_inline void note_end_of_namespace(struct task_struct *task)
 
 	if (!level)
 		return;
-	if (bpf_probe_read_kernel(&upid, sizeof(upid),
-				  (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-					  (level & 63) * sizeof(upid)))
+	if (read_upid(&upid, pid, level) || upid.nr != 1)
 		return;
-	if (upid.nr != 1)
-		return;
-	inum = BPF_CORE_READ(upid.ns, ns.inum);
+	inum = FOLLOW(upid.ns, ns.inum);
 	scope = bpf_map_lookup_elem(&pid_ns_scopes, &inum);
 	if (scope && has_init(scope, leader->start_boottime))
 		scope->ended = bpf_ktime_get_boot_ns();
@@ -72,9 +60,8 @@ __noinline __u64 scope_of_pid_ns(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
 	__u64 level, found = 0;
-	__u32 own = BPF_CORE_READ(pid, level);
+	__u32 own = FOLLOW(pid, level);
 
 	level = own;
 	for (__u32 i = 1; i <= MAX_PID_NS_LEVEL; i++) {
@@ -84,9 +71,9 @@ __noinline __u64 scope_of_pid_ns(void)
 
 		if (i > own)
 			break;
-		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + i * sizeof(upid)))
+		if (read_upid(&upid, pid, i))
 			break;
-		inum = BPF_CORE_READ(upid.ns, ns.inum);
+		inum = FOLLOW(upid.ns, ns.inum);
 		scope = bpf_map_lookup_elem(&pid_ns_scopes, &inum);
 		if (scope && is_same_namespace(scope, upid.ns)) {
 			found = scope->scope;
@@ -101,6 +88,8 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 	struct cgroup *ancestor = NULL;
 	__u64 id = 0;
 
+	if (settings.casts)
+		return bpf_get_current_ancestor_cgroup_id(level);
 	if (bpf_core_field_exists(cgroup->ancestors)) {
 		bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
 				      (void *)cgroup +
@@ -118,9 +107,9 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 __noinline __u32 scope_of_cgroup(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	struct cgroup *cgroup = FOLLOW(task, cgroups, dfl_cgrp);
 	__u64 levels = scope_index.cgroup_levels;
-	__u32 own = BPF_CORE_READ(cgroup, level), found = 0;
+	__u32 own = FOLLOW(cgroup, level), found = 0;
 
 	for (__u32 i = 0; i < CGROUP_LEVELS; i++) {
 		__u64 id;
@@ -166,6 +155,55 @@ static __always_inline struct place place_of(struct task_struct *task, __u32 see
 	if (!place.scope)
 		place.scope = scope_index.all;
 	return place;
+}
+
+/* For place_in_exec, on the same CPU a few microseconds later. */
+static __always_inline void keep_place(struct task_struct *task, __u32 exec, __u32 changes,
+				       const struct place *place)
+{
+	struct kept_place *kept = bpf_map_lookup_elem(&kept_place, &(__u32){ 0 });
+
+	if (!kept)
+		return;
+	/* The tgid is taken away first and comes back last: from 7.0 on, another exec's
+	 * program can run on this CPU in between. */
+	*(volatile __u32 *)&kept->of.tgid = 0;
+	barrier();
+	kept->of.start = task->group_leader->start_boottime;
+	kept->of.exec = exec;
+	kept->changes = changes;
+	kept->place = *place;
+	barrier();
+	*(volatile __u32 *)&kept->of.tgid = task->tgid;
+}
+
+static __always_inline bool is_kept_for(const struct kept_place *kept, struct task_struct *task,
+					__u32 exec)
+{
+	return *(volatile __u32 *)&kept->of.tgid == (__u32)task->tgid && kept->of.exec == exec &&
+	       kept->of.start == task->group_leader->start_boottime;
+}
+
+/*
+ * The same as place_of, at the end of an exec. If the program at its beginning ran
+ * on this CPU, has found the answer, and since then neither a scope has come or
+ * gone nor the task has been moved to another cgroup, that is the answer; a process
+ * does not change its PID namespace.
+ */
+static __always_inline struct place place_in_exec(struct task_struct *task, __u32 exec)
+{
+	struct kept_place *kept = bpf_map_lookup_elem(&kept_place, &(__u32){ 0 });
+
+	if (kept && !scope_index.claims && is_kept_for(kept, task, exec)) {
+		struct place place = kept->place;
+		__u32 changes = kept->changes;
+
+		barrier();
+		if (is_kept_for(kept, task, exec) && changes == scope_index.changes &&
+		    place.cgroup == task->cgroups->dfl_cgrp->kn->id)
+			return place;
+	}
+	return place_of(task, exec - 1);
 }
 
 #endif

@@ -68,19 +68,13 @@ const COMPAT_EXECVE: &CStr = c"__ia32_compat_sys_execve";
 
 /// Whether the kernel has system calls for 32-bit programs.
 pub(crate) fn has_compat_calls() -> bool {
-    function_id(COMPAT_EXECVE).is_some()
-}
-
-fn function_id(name: &CStr) -> Option<u32> {
-    // SAFETY: the name is a C string, and the call keeps no pointer to it.
-    let id = unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(name.as_ptr(), libbpf_sys::BPF_TRACE_FEXIT) };
-    u32::try_from(id).ok().filter(|id| *id > 0)
+    host::function_id(COMPAT_EXECVE).is_some()
 }
 
 /// Attaches a program that does nothing, and lets it go again.
 fn can_fexit() -> Result<(), String> {
     at_least(FEXIT_FROM)?;
-    let function = function_id(EXECVE).ok_or("the kernel's type information does not have the system call")?;
+    let function = host::function_id(EXECVE).ok_or("the kernel's type information does not have the system call")?;
     // r0 = 0; exit
     let instructions: [u64; 2] = [0xb7, 0x95];
     let mut options = libbpf_sys::bpf_prog_load_opts {

@@ -3,6 +3,7 @@
 //! Facts are read below roots that the caller gives; a verdict is a pure function of the facts. Whether tracing really
 //! works is for [`crate::Tracer`] to show.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -252,6 +253,13 @@ pub(crate) fn has_btf() -> bool {
 /// Major and minor version of the running kernel.
 pub(crate) fn kernel_version() -> Option<(u32, u32)> {
     parse_version(&rustix::system::uname().release().to_string_lossy())
+}
+
+/// The number of a function of the kernel's in its type information, if it has it.
+pub(crate) fn function_id(name: &CStr) -> Option<u32> {
+    // SAFETY: the name is a C string, and the call keeps no pointer to it.
+    let id = unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(name.as_ptr(), libbpf_sys::BPF_TRACE_FEXIT) };
+    u32::try_from(id).ok().filter(|id| *id > 0)
 }
 
 fn parse_version(release: &str) -> Option<(u32, u32)> {

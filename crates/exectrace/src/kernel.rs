@@ -191,6 +191,7 @@ macro_rules! fields {
 fields! {
     ALL: all,
     CGROUP_LEVELS: cgroup_levels,
+    CHANGES: changes,
     CLAIMS: claims,
     CLAIM_PID_NS: claim_pid_ns,
     DETACHED: detached,

@@ -207,6 +207,8 @@ impl Tracer {
         index.set(Field::OWN, own);
         // Neighbours that share the ring; what proves that the tracer sees takes next to nothing of it.
         index.set(Field::SCOPES, count(|scope| !matches!(scope, Scope::Children)));
+        // Last: whose an exec is that has begun must be found out anew.
+        index.set(Field::CHANGES, index.get(Field::CHANGES).wrapping_add(1));
     }
 
     /// Tells each scope that is no more, once.
