@@ -1,5 +1,6 @@
 //! exectrace's own messages: on stderr, as JSON lines of the log's shape or as text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Stderr, Write};
 use std::time::SystemTime;
@@ -61,10 +62,18 @@ where
             meta.level().as_str(),
             &fields.message,
             meta.file().unwrap_or_default(),
-            meta.target(),
+            &module(meta.target()),
             &fields.rest,
         );
         writer.write_str(&line)
+    }
+}
+
+/// A module by the program's name, whatever its crate is called.
+fn module(target: &str) -> Cow<'_, str> {
+    match target.strip_prefix("exectrace_cli") {
+        Some(module) => format!("exectrace{module}").into(),
+        None => target.into(),
     }
 }
 
@@ -131,5 +140,16 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_program_and_not_its_library() {
+        assert_eq!(module(module_path!()), "exectrace::diagnostics::tests");
+        assert_eq!(module("mio::poll"), "mio::poll");
     }
 }

@@ -43,7 +43,7 @@ struct Kind {
 
 macro_rules! kinds {
     ($($name:ident = $msg:literal, $body:literal, $func:literal;)*) => {
-        $(const $name: Kind = Kind { msg: $msg, body: $body, func: concat!(module_path!(), "::", $func) };)*
+        $(const $name: Kind = Kind { msg: $msg, body: $body, func: concat!("exectrace::line::json::", $func) };)*
     };
 }
 

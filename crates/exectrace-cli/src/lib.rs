@@ -1,0 +1,49 @@
+//! `exectrace`: the log of every program that runs in a workspace.
+//!
+//! Words become a command (`cli`), the command runs (`command/*`), its end is an exit code (`exit`). This is a library so
+//! that fuzz targets can reach into it; it has no interface but [`main`].
+
+mod attach;
+mod capabilities;
+mod cli;
+mod command;
+mod diagnostics;
+mod exit;
+mod handshake;
+mod labels;
+mod ledger;
+mod line;
+mod log;
+mod pipeline;
+mod queue;
+mod seal;
+mod sink;
+mod start;
+mod stop;
+mod tally;
+mod verify;
+mod watchdog;
+mod writer;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+
+/// What the program does: the words that it was called with come in, its exit code comes out.
+pub fn main() -> ExitCode {
+    if watchdog::is_probe() {
+        return ExitCode::SUCCESS;
+    }
+    let cli = Cli::from_words(std::env::args_os());
+    diagnostics::init(cli.log_format);
+    match cli.command {
+        Command::Run(args) => command::run::main(args),
+        Command::Trace(args) => command::trace::main(args),
+        Command::Sidecar(args) => command::sidecar::main(args),
+        Command::Check(args) => command::check::main(args),
+        Command::Verify(args) => command::verify::main(args),
+        Command::Unpin(args) => command::unpin::main(&args),
+        Command::Completions { shell } => command::generate::completions(shell),
+        Command::Man => command::generate::man(),
+    }
+}
