@@ -1,5 +1,6 @@
 # make run   build, then trace a sample session
 # make test  build, then check everything
+# make bench build, then measure what tracing costs here, beside other tools
 # Both install what is missing, where apt-get and root are there to do it.
 
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
@@ -7,7 +8,10 @@ BINARY := target/release/exectrace
 PACKAGES := clang gcc libc6-dev libelf-dev make pkg-config zlib1g-dev
 TEST_PACKAGES := bsdutils clang-format strace util-linux
 
-.PHONY: run build test lint fmt deps test-deps clean
+BENCH_PACKAGES := auditd bpftrace libbpf-tools util-linux
+FIGURES := target/bench
+
+.PHONY: run build test bench bench-docs lint fmt deps test-deps clean
 
 run: build
 	$(BINARY) --log-format text run --tree -- sh examples/session.sh
@@ -18,6 +22,17 @@ build: deps
 
 test: test-deps build lint
 	cargo test --workspace --locked -- --test-threads=1
+
+bench: build
+	@scripts/install-packages $(BENCH_PACKAGES)
+	@mkdir -p $(FIGURES)
+	$(BINARY) --log-format text bench --json $(FIGURES)/figures.json >$(FIGURES)/tables.md
+	@cat $(FIGURES)/tables.md
+
+# Measures anew, and puts it into docs/benchmarks.md and docs/benchmarks.svg.
+bench-docs: bench
+	cargo run --quiet --locked -p exectrace-cli --example bench_docs -- \
+		$(FIGURES)/figures.json $(FIGURES)/tables.md docs/benchmarks.md docs/benchmarks.svg
 
 lint: test-deps
 	cargo fmt --all --check

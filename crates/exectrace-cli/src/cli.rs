@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Remove what a tracer with --pin left behind
     Unpin(UnpinArgs),
+    /// Measure what tracing costs on this machine, beside other tools that are installed
+    Bench(BenchArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -173,6 +175,64 @@ pub(crate) struct VerifyArgs {
     /// Files of the log; - is stdin
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Everything runs in a PID namespace and a cgroup of its own, and the tools look at nothing else: \
+    execsnoop (libbpf-tools), bpftrace, and auditd where nobody uses the kernel's audit. What is not installed is left out \
+    and named. While the kernel's part is timed, kernel.bpf_stats_enabled is on for the whole machine.\n\n\
+    Run it while nothing else runs; compare figures of one call only. It takes about five minutes. Needs root."
+)]
+pub(crate) struct BenchArgs {
+    /// Execs of the workload in each measurement
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) execs: u64,
+    /// Processes that execute them [default: as many as there are processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: Option<u32>,
+    /// How often each tool takes its turn
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// What to measure; repeatable, or with commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Section>,
+    /// Numbers of scopes to measure an exec with that is nobody's
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 100, 10_000],
+        value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) scopes: Vec<u32>,
+    /// Numbers of scopes to measure with a tracer for each, and with one for all
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 10, 64, 100],
+        value_parser = clap::value_parser!(u32).range(1..=250))]
+    pub(crate) sidecars: Vec<u32>,
+    /// Write all figures to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// A part of `exectrace bench`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// The workload untraced, with exectrace, and with other tools
+    Tools,
+    /// An exec that is nobody's, by the number of scopes
+    Scopes,
+    /// From a record to the bytes of a line
+    Encode,
+    /// A tracer for each scope against one for all
+    Sidecars,
+}
+
+impl BenchArgs {
+    pub(crate) fn wants(&self, section: Section) -> bool {
+        self.only.is_empty() || self.only.contains(&section)
+    }
+
+    pub(crate) fn workers(&self) -> u32 {
+        let processors =
+            || std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+        self.workers.unwrap_or_else(processors)
+    }
 }
 
 /// What every command that logs has in common.

@@ -4,6 +4,7 @@
 //! that fuzz targets can reach into it; it has no interface but [`main`].
 
 mod attach;
+mod bench;
 mod capabilities;
 mod cli;
 mod command;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => command::check::main(args),
         Command::Verify(args) => command::verify::main(args),
         Command::Unpin(args) => command::unpin::main(&args),
+        Command::Bench(args) => command::bench::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),
     }

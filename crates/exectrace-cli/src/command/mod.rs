@@ -1,5 +1,6 @@
 //! One file per subcommand: wiring only.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod generate;
 pub(crate) mod run;
