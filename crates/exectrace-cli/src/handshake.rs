@@ -14,15 +14,15 @@ use anyhow::Context;
 use crate::exit::{Exit, Failed};
 use crate::stop::{StopSignal, wait_any};
 
-/// A request of ours has some hundred bytes.
-const MAX_REQUEST: usize = 8 << 10;
+/// No more is read of a request, its body included; one of ours has some hundred bytes.
+pub(crate) const MAX_REQUEST: usize = 8 << 10;
 const MAX_HEADERS: usize = 64;
 /// How long one connection may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Request {
+pub(crate) enum Request {
     /// More bytes must come before it can be told.
     Unfinished,
     /// Trace the PID namespace with this number.
@@ -108,13 +108,14 @@ fn read(stream: &mut TcpStream, stop: &StopSignal) -> io::Result<Request> {
     stream.set_nonblocking(true)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let deadline = Instant::now() + PATIENCE;
-    let mut bytes = Vec::new();
+    let mut incoming = Incoming::default();
     let mut continued = false;
     loop {
         let mut part = [0; 1024];
-        match stream.read(&mut part) {
-            Ok(0) => return Ok(judge(&bytes)),
-            Ok(count) => bytes.extend_from_slice(&part[..count]),
+        let room = part.len().min(incoming.room());
+        let request = match stream.read(&mut part[..room]) {
+            Ok(0) => return Ok(judge(&incoming.bytes)),
+            Ok(count) => incoming.take(&part[..count]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() || stop.has_come() {
@@ -124,9 +125,9 @@ fn read(stream: &mut TcpStream, stop: &StopSignal) -> io::Result<Request> {
                 continue;
             }
             Err(error) => return Err(error),
-        }
-        match judge(&bytes) {
-            Request::Unfinished if expects_continue(&bytes) && !continued => {
+        };
+        match request {
+            Request::Unfinished if expects_continue(&incoming.bytes) && !continued => {
                 continued = true;
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
             }
@@ -136,6 +137,25 @@ fn read(stream: &mut TcpStream, stop: &StopSignal) -> io::Result<Request> {
                 return Ok(request);
             }
         }
+    }
+}
+
+/// What has come of a request. It is judged the same in whatever pieces it comes.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    bytes: Vec<u8>,
+}
+
+impl Incoming {
+    /// How many bytes more can matter. 0 only where all is judged.
+    pub(crate) fn room(&self) -> usize {
+        MAX_REQUEST.saturating_sub(self.bytes.len())
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Request {
+        self.bytes.extend_from_slice(&piece[..piece.len().min(self.room())]);
+        judge(&self.bytes)
     }
 }
 
@@ -150,6 +170,7 @@ fn expects_continue(bytes: &[u8]) -> bool {
 fn judge(bytes: &[u8]) -> Request {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
+    let bytes = &bytes[..bytes.len().min(MAX_REQUEST)];
     let body_at = match request.parse(bytes) {
         Ok(httparse::Status::Complete(at)) => at,
         Ok(httparse::Status::Partial) if bytes.len() < MAX_REQUEST => return Request::Unfinished,
@@ -170,8 +191,8 @@ fn judge(bytes: &[u8]) -> Request {
         return Request::Bad("the body must come with a Content-Length".to_owned());
     }
     let length = match header(&request, "content-length").map(str::parse::<usize>) {
-        Some(Ok(length)) if length <= MAX_REQUEST => length,
-        Some(Ok(_)) => return Request::Bad("the body is too long".to_owned()),
+        Some(Ok(length)) if length <= MAX_REQUEST - body_at => length,
+        Some(Ok(_)) => return Request::Bad("the request is too long".to_owned()),
         Some(Err(_)) => return Request::Bad("Content-Length is no number".to_owned()),
         None => 0,
     };
@@ -200,7 +221,7 @@ fn no_content() -> String {
     "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()
 }
 
-fn bad_request(why: &str) -> String {
+pub(crate) fn bad_request(why: &str) -> String {
     let length = why.len() + 1;
     format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
@@ -259,6 +280,23 @@ mod tests {
             assert_eq!(judge(&whole[..len]), Request::Unfinished, "{len} bytes");
         }
         assert_eq!(judge(whole), Request::Trace(4_026_532_412));
+    }
+
+    #[test]
+    fn a_request_is_judged_the_same_in_whatever_pieces_it_comes() {
+        for (padding, is_too_long) in [(10, false), (MAX_REQUEST - 100, false), (MAX_REQUEST, true)] {
+            let head = format!("POST / HTTP/1.1\r\nX: {}\r\nContent-Length: 10\r\n\r\n", "x".repeat(padding));
+            let request = head + "4026532412";
+            for len in [1, 1000, 1024, request.len()] {
+                let mut incoming = Incoming::default();
+                let judged = request.as_bytes().chunks(len).map(|piece| incoming.take(piece));
+                let judged = judged.into_iter().find(|judged| *judged != Request::Unfinished);
+                match judged.expect("a judgement") {
+                    Request::Bad(why) if is_too_long => assert!(why.contains("too long"), "{why}"),
+                    judged => assert!(!is_too_long && judged == Request::Trace(4_026_532_412), "{padding}: {judged:?}"),
+                }
+            }
+        }
     }
 
     proptest! {
