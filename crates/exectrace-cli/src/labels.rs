@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -90,10 +91,10 @@ fn read_folder(folder: &Path) -> anyhow::Result<Labels> {
         if meta.is_dir() {
             continue;
         }
-        if meta.len() > MAX_VALUE {
-            bail!("the label {} has {} bytes; at most {MAX_VALUE} make a label", path.display(), meta.len());
+        if !meta.is_file() {
+            bail!("the label {} is no file", path.display());
         }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
+        let text = read_value(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
         match name.as_str() {
             "labels" => labels.extend(parse_lines(&text).with_context(|| format!("in {}", path.display()))?),
             _ => {
@@ -102,6 +103,16 @@ fn read_folder(folder: &Path) -> anyhow::Result<Labels> {
         }
     }
     Ok(labels)
+}
+
+/// A file may grow while it is read, and some have no length beforehand.
+fn read_value(path: &Path) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_VALUE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_VALUE {
+        bail!("it is too long: at most {MAX_VALUE} bytes make a label");
+    }
+    Ok(String::from_utf8(bytes)?)
 }
 
 /// Files that are labels, in order: a downward-API volume keeps its own links in names that begin with two dots.
@@ -205,6 +216,23 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("broken"), "{error}");
         let error = format!("{:#}", source(Path::new("/nonexistent")).read().expect_err("no folder"));
         assert!(error.contains("/nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn what_has_no_end_is_no_label() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pipe = folder.path().join("pipe");
+        let (mode, fifo) = (rustix::fs::Mode::RUSR, rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, mode, 0).expect("a pipe");
+        let error = format!("{:#}", source(folder.path()).read().expect_err("a pipe"));
+        assert!(error.contains("pipe") && error.contains("no file"), "{error}");
+        fs::remove_file(pipe).expect("it is there");
+        symlink("/dev/zero", folder.path().join("zero")).expect("a link");
+        source(folder.path()).read().expect_err("a device");
+        fs::remove_file(folder.path().join("zero")).expect("it is there");
+        fs::write(folder.path().join("long"), "x".repeat(65_537)).expect("a file");
+        let error = format!("{:#}", source(folder.path()).read().expect_err("a long label"));
+        assert!(error.contains("long") && error.contains("65536"), "{error}");
     }
 
     #[test]
