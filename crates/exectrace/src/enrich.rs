@@ -50,7 +50,7 @@ impl Enricher {
             status: Status(exit.status),
             lived: Duration::from_nanos(exit.lived),
             cpu_time: Duration::from_nanos(exit.cpu_time),
-            max_rss_bytes: exit.max_rss * rustix::param::page_size() as u64,
+            max_rss_bytes: exit.max_rss.saturating_mul(rustix::param::page_size() as u64),
             origin: origin(&exit.head, position),
         }
     }
@@ -342,6 +342,12 @@ mod tests {
         for name in [&b"/usr/bin/ld"[..], b"/usr/bin/ld-wrapper", b"/lib/libc.so.6", b""] {
             assert!(!is_loader(name));
         }
+    }
+
+    #[test]
+    fn numbers_that_no_kernel_tells_are_no_reason_to_stop() {
+        let exit = exit_record { time: u64::MAX, lived: u64::MAX, max_rss: u64::MAX, ..Default::default() };
+        assert_eq!(KEEP_ALL.ended(&exit, SystemTime::UNIX_EPOCH, 0).max_rss_bytes, u64::MAX);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl LossLedger {
         let account = self.accounts.entry(stream).or_default();
         let known = !std::mem::take(&mut account.resumed);
         let gap = if known { seq.saturating_sub(account.next) } else { 0 };
-        account.next = account.next.max(seq + 1);
+        account.next = account.next.max(seq.saturating_add(1));
         let pieces = u64::from(std::mem::take(&mut account.piece_missing));
         account.lost_by_gaps += gap.saturating_sub(pieces);
         account.report(account.lost_by_gaps)
@@ -202,6 +202,13 @@ mod tests {
         assert_eq!(ledger.on_record(STREAM, 2), 0);
         ledger.on_cut(STREAM);
         assert_eq!(ledger.on_record(STREAM, 5), 1);
+    }
+
+    #[test]
+    fn the_last_of_all_numbers_is_no_reason_to_stop() {
+        let mut ledger = LossLedger::default();
+        assert_eq!(ledger.on_record(STREAM, u64::MAX), u64::MAX);
+        assert_eq!(ledger.on_record(STREAM, u64::MAX), 0);
     }
 
     #[test]
