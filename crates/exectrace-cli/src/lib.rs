@@ -10,6 +10,8 @@ mod cli;
 mod command;
 mod diagnostics;
 mod exit;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod labels;
 mod ledger;

@@ -119,6 +119,11 @@ impl Assembler {
         self.unfinished.values().map(|unfinished| unfinished.exec.first.start).min()
     }
 
+    #[cfg(fuzzing)]
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
     /// Gives out what has waited for its next piece since before round `before`.
     pub(crate) fn expire(&mut self, before: u64) -> impl Iterator<Item = Exec> {
         self.unfinished

@@ -95,6 +95,12 @@ impl Inbox {
         self.assembler.oldest().unwrap_or(self.end)
     }
 
+    /// Execs that wait for the rest of their arguments.
+    #[cfg(fuzzing)]
+    pub(crate) fn unfinished(&self) -> usize {
+        self.assembler.unfinished()
+    }
+
     fn give_exec(&mut self, exec: Exec) {
         let head = exec.fixed.head;
         if let (true, Some(scope)) = (exec.args_lost, ScopeId::new(head.scope)) {

@@ -38,6 +38,8 @@ mod enrich;
 mod event;
 mod exclusion;
 mod failed_hook;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 mod inbox;
 mod journal;

@@ -108,7 +108,7 @@ fn exec(bytes: &[u8], head: record_head) -> Result<ExecRecord<'_>, DecodeError> 
 ///
 /// # Safety
 /// Implement it only for `repr(C)` types for which that is true.
-unsafe trait Wire: Copy {}
+pub(crate) unsafe trait Wire: Copy {}
 // SAFETY: generated from record.h; integers, transparent wrappers of integers and arrays of integers.
 unsafe impl Wire for record_head {}
 // SAFETY: as above.
@@ -136,6 +136,12 @@ impl<'a> Tail<'a> {
         self.offset = end;
         Ok(part)
     }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) fn as_bytes<T: Wire>(value: &T) -> &[u8] {
+    // SAFETY: a Wire type has no padding and lives as long as the slice.
+    unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
 #[cfg(test)]
@@ -174,11 +180,6 @@ pub(crate) mod tests {
         let mut bytes = as_bytes(&head).to_vec();
         bytes.extend_from_slice(args);
         bytes
-    }
-
-    fn as_bytes<T: Wire>(value: &T) -> &[u8] {
-        // SAFETY: a Wire type has no padding and lives as long as the slice.
-        unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
     }
 
     fn sample() -> Vec<u8> {

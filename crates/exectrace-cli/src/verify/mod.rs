@@ -324,6 +324,15 @@ impl Stray {
     }
 }
 
+/// The lines of one input, with whether they are cut, and what else it had.
+#[cfg(fuzzing)]
+pub(crate) fn lines_of(input: impl Read) -> io::Result<crate::fuzzing::Lines> {
+    let mut lines = Vec::new();
+    let contents = input::read(input, |line| lines.push((line.bytes.to_vec(), line.cut)))?;
+    let (physical, stderr, is_damaged) = (contents.lines, contents.stderr, contents.damage.is_some());
+    Ok(crate::fuzzing::Lines { lines, physical, stderr, is_damaged })
+}
+
 fn position(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
