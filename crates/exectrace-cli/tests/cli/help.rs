@@ -18,7 +18,7 @@ const LOGGING: [&str; 14] = [
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 8] = ["run", "trace", "sidecar", "check", "verify", "unpin", "completions", "man"];
+const SUBCOMMANDS: [&str; 9] = ["run", "trace", "sidecar", "check", "verify", "unpin", "bench", "completions", "man"];
 
 #[track_caller]
 fn printed(words: &[&str]) -> String {
@@ -29,7 +29,7 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 8] = [
+    let cases: [(&str, &[&str], bool); 9] = [
         ("run", &["--output", "--tree", "CMD"], true),
         (
             "trace",
@@ -54,6 +54,11 @@ fn every_subcommand_s_help_has_its_flags() {
         ("check", &["--output"], false),
         ("verify", &["--chain-key", "--output", "--max-findings", "--quiet"], false),
         ("unpin", &["DIR"], false),
+        (
+            "bench",
+            &["--execs", "--workers", "--rounds", "--only", "--scopes", "--sidecars", "--json", "bpf_stats_enabled"],
+            false,
+        ),
         ("completions", &["bash", "zsh", "fish"], false),
         ("man", &["roff"], false),
     ];

@@ -9,6 +9,7 @@ mod line;
 mod program;
 mod workspace;
 
+mod bench;
 mod check;
 mod help;
 mod kinds;

@@ -1,0 +1,89 @@
+//! `exectrace bench`: that it measures what it says. What comes out is for people to judge, and no test.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::program::{EXECTRACE, Ended, exectrace};
+use crate::workspace::NOBODY;
+
+#[track_caller]
+fn figures(words: &[&str]) -> (Value, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("figures.json");
+    let ended = Ended::of(exectrace(["bench", "--execs", "300", "--rounds", "1"]).args(words).arg("--json").arg(&json));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let figures = serde_json::from_slice(&fs::read(json).expect("the figures")).expect("JSON");
+    (figures, ended.stdout)
+}
+
+#[track_caller]
+fn positive(row: &Value, names: &[&str]) {
+    for name in names {
+        assert!(row[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {row}");
+    }
+}
+
+#[test]
+fn root_exectrace_sees_all_of_the_workload_and_has_all_figures() {
+    let (figures, tables) = figures(&["--only", "tools"]);
+    assert_eq!(figures["execs"], 300);
+    let rows = figures["tools"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["tool"] == "exectrace").expect("exectrace itself");
+    assert_eq!((&row["lost"], &row["letters_kept"]), (&Value::from(0), &Value::from(4096)), "{row}");
+    let names = [
+        "untraced_execs_per_second",
+        "traced_execs_per_second",
+        "cpu_us_per_exec",
+        "cpu_seconds",
+        "peak_memory",
+        "bytes_per_exec",
+        "attached_ms",
+        "untraced_call_ns",
+        "traced_call_ns",
+    ];
+    positive(row, &names);
+    let kernel = figures["kernel"].as_array().expect("rows").iter().find(|row| row["tool"] == "exectrace");
+    let programs = kernel.expect("exectrace itself")["programs"].as_array().expect("programs").clone();
+    for name in ["caller_comm", "exec_first", "process_exit", "process_fork"] {
+        let program = programs.iter().find(|program| program["program"] == name).unwrap_or_else(|| panic!("{name}"));
+        assert!(program["runs"].as_u64() >= Some(300), "{program}");
+        positive(program, &["ns"]);
+    }
+    let told =
+        |tool: &str| rows.iter().any(|row| row["tool"] == tool) || tables.contains(&format!("measured: {tool}: "));
+    for tool in ["execsnoop (libbpf-tools)", "bpftrace", "auditd"] {
+        assert!(told(tool), "{tool} was neither measured nor said to be left out:\n{tables}");
+    }
+    assert!(tables.contains("\n| exectrace | "), "{tables}");
+}
+
+#[test]
+fn root_scopes_lines_and_sidecars_are_measured_too() {
+    let (figures, _) =
+        figures(&["--only", "scopes,encode,sidecars", "--scopes", "1,3", "--sidecars", "1,2", "--workers", "1"]);
+    assert_eq!(figures["workers"], 1);
+    let rows = |name: &str| figures[name].as_array().expect("rows").clone();
+    let scopes: Vec<_> = rows("scopes").iter().map(|row| row["scopes"].as_u64()).collect();
+    assert_eq!(scopes, [Some(1), Some(3)]);
+    rows("scopes").iter().for_each(|row| positive(row, &["ns_per_exec"]));
+    // The storm itself is one more than it executes.
+    assert_eq!(figures["encode"]["lines"], 301);
+    positive(&figures["encode"], &["bytes", "seconds"]);
+    let sidecars: Vec<_> =
+        rows("sidecars").iter().map(|row| (row["scopes"].as_u64(), row["tracers"].as_u64())).collect();
+    assert_eq!(sidecars, [(Some(1), Some(1)), (Some(2), Some(2)), (Some(2), Some(1))]);
+    for row in rows("sidecars") {
+        assert_eq!(row["lost"], 0, "{row}");
+        positive(&row, &["peak_memory", "attached_ms", "kernel_ns_per_exec"]);
+    }
+}
+
+#[test]
+fn root_who_may_not_make_a_namespace_is_told_so() {
+    let mut command = Command::new("setpriv");
+    let ended = Ended::of(command.args(NOBODY).args([EXECTRACE, "--log-format", "text", "bench", "--only", "encode"]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("making a PID namespace needs root"), "{ended:?}");
+}
