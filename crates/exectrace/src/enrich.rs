@@ -223,7 +223,8 @@ fn terminal_name(name: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn c_string(chars: &[std::ffi::c_char]) -> Vec<u8> {
+/// A `char` of the kernel program is signed, whatever it is for other programs of the machine.
+fn c_string(chars: &[i8]) -> Vec<u8> {
     chars.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect()
 }
 
