@@ -37,14 +37,15 @@ fn root_the_second_program_alone_sees_what_the_first_sees() {
 /// Whichever programs there are, each exec is seen once or counted as missed.
 #[test]
 fn root_what_a_kernel_skips_is_counted_exactly() {
+    let storm = scaled(5000);
     for backup in [Backup::Off, Backup::Alone, Backup::On] {
         let mut workspace = Workspace::with(Tracer::builder().backup(backup));
-        let (_, _, items) = workspace.run_for_items(command("storm").args([target(), "2", "5000", "4096"]));
+        let (_, _, items) = workspace.run_for_items(command("storm").args([target(), "2", &storm.to_string(), "4096"]));
         let (events, losses) = part(items);
         let stats = workspace.tracer.stats(workspace.scope).expect("stats");
         println!("{backup:?}: {} of {} execs missed", stats.missed, stats.seen + stats.missed);
-        // The storm's 5,000, the program that makes it, and the sentinel behind it.
-        assert_eq!(stats.seen + stats.missed, 5002, "{backup:?}: {stats:?}");
+        // The storm's, the program that makes it, and the sentinel behind it.
+        assert_eq!(stats.seen + stats.missed, storm as u64 + 2, "{backup:?}: {stats:?}");
         assert_eq!(events.len() as u64 + 1, stats.seen, "{backup:?}: {stats:?}");
         assert!(losses.iter().all(|loss| loss.reason == LossReason::ProgramSkipped), "{losses:?}");
         assert!(losses.iter().map(|loss| loss.count).sum::<u64>() <= stats.missed, "{losses:?} of {stats:?}");
@@ -57,13 +58,14 @@ fn root_what_a_kernel_skips_is_counted_exactly() {
 #[test]
 fn root_both_programs_together_tell_no_exec_twice() {
     let mut workspace = Workspace::with(Tracer::builder().backup(Backup::On));
-    let run = workspace.run(command("storm").args([target(), "2", "5000", "0"]));
-    assert_storm(&run.events, 5000, 2);
+    let storm = scaled(5000);
+    let run = workspace.run(command("storm").args([target(), "2", &storm.to_string(), "0"]));
+    assert_storm(&run.events, storm, 2);
     if kernel() < SKIPPING {
         assert!(run.events.iter().all(|event| event.origin.hook == Hook::Exec), "nothing is skipped before 7.0");
     }
     let stats = workspace.tracer.stats(workspace.scope).expect("stats");
-    assert_eq!((stats.seen, stats.sent), (5002, 5002), "{stats:?}");
+    assert_eq!((stats.seen, stats.sent), (storm as u64 + 2, storm as u64 + 2), "{stats:?}");
 }
 
 /// The program that counts is the last one of those that were attached, also when none is any more.

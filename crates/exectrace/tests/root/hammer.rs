@@ -7,6 +7,9 @@ use exectrace::{Failed, FailedHook, Item, Tracer, What};
 
 use crate::support::*;
 
+/// Kernels before do not count it when they skip a program at a tracepoint of the old kind.
+const UNCOUNTED: (u32, u32) = (6, 7);
+
 /// A process that hammers until the value goes.
 struct Hammer(Child);
 
@@ -42,9 +45,10 @@ fn lost(items: &[Item], what: What) -> u64 {
 fn root_execs_and_ends_while_maps_are_hammered_are_seen_or_counted() {
     let mut workspace = Workspace::with(Tracer::builder().exits(true));
     let _hammers = [Hammer::start(), Hammer::start()];
-    let (_, _, items) = workspace.run_for_items(command("storm").args([target(), "2", "10000", "100"]));
+    let storm = scaled(10_000);
+    let (_, _, items) = workspace.run_for_items(command("storm").args([target(), "2", &storm.to_string(), "100"]));
     let execs = count(&items, |item| u64::from(matches!(item, Item::Exec(_))));
-    assert_eq!(execs + lost(&items, What::Exec), 10_001);
+    assert_eq!(execs + lost(&items, What::Exec), storm as u64 + 1);
     let ends = count(&items, |item| u64::from(matches!(item, Item::Ended(_))));
     // And the sentinel's own end, which may come as well.
     let accounted = ends + lost(&items, What::Exit) + workspace.tracer.skipped_of(What::Exit).expect("a count");
@@ -59,10 +63,14 @@ fn root_failed_attempts_while_maps_are_hammered_are_seen_or_counted() {
     }
     let mut workspace = Workspace::with(Tracer::builder().failed(Failed::All, FailedHook::Tracepoint));
     let _hammers = [Hammer::start(), Hammer::start()];
-    let script = "i=0; while [ $i -lt 3000 ]; do (exec /nowhere/at/all $i) 2>/dev/null; i=$((i + 1)); done; exit 0";
-    let (_, _, items) = workspace.run_for_items(&mut shell(script, &[]));
+    let attempts = scaled(3000) as u64;
+    let script = "i=0; while [ $i -lt $1 ]; do (exec /nowhere/at/all $i) 2>/dev/null; i=$((i + 1)); done; exit 0";
+    let (_, _, items) = workspace.run_for_items(&mut shell(script, &[&attempts.to_string()]));
     let told = count(&items, |item| u64::from(matches!(item, Item::Failed(_)))) + lost(&items, What::Failed);
     let skipped = workspace.tracer.skipped_of(What::Failed).expect("a count");
-    println!("{told} of 3000 told, at most {skipped} skipped");
-    assert!(told <= 3000 && told + skipped >= 3000, "{told} told, {skipped} skipped");
+    println!("{told} of {attempts} told, at most {skipped} skipped");
+    if kernel() < UNCOUNTED && told + skipped < attempts {
+        return skip(format_args!("this kernel does not count what it skips: {told} of {attempts} attempts were told"));
+    }
+    assert!(told <= attempts && told + skipped >= attempts, "{told} told, {skipped} skipped");
 }

@@ -127,7 +127,10 @@ fn root_a_scope_that_has_filled_its_share_leaves_room_for_another() {
 #[test]
 fn root_a_flooding_scope_never_blinds_a_quiet_one() {
     let mut both = Neighbours::with_ring(512 << 10);
-    let mut storm = both.flooding.spawn(command("storm").args([target(), "2", "20000", "1000"]).stdout(Stdio::null()));
+    let execs = scaled(20_000);
+    let mut storm = command("storm");
+    storm.args([target(), "2", &execs.to_string(), "1000"]).stdout(Stdio::null());
+    let mut storm = both.flooding.spawn(&mut storm);
     let deadline = Deadline::new("a storm to end");
     let (mut items, mut quiet, mut lost) = (Vec::new(), 0_u64, 0);
     let mut runs = || storm.try_wait().expect("our child").is_none();
@@ -155,7 +158,7 @@ fn root_a_flooding_scope_never_blinds_a_quiet_one() {
     assert!(words.iter().map(|word| word.parse::<u64>().expect("a number")).is_sorted_by(|a, b| a < b));
     assert_eq!((words.len() as u64 + skipped, lost - skipped > 0), (quiet, true));
     let lost = lost - skipped;
-    assert_eq!(of(both.flood, &events).len() as u64 + lost, 20_001);
+    assert_eq!(of(both.flood, &events).len() as u64 + lost, execs as u64 + 1);
 }
 
 /// What is read is given back, in each scope's own account: otherwise everything would be cut in the end.

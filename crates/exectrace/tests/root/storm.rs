@@ -38,9 +38,10 @@ pub(crate) fn assert_storm(events: &[Event], count: usize, args: usize) {
 
 #[test]
 fn root_20_000_execs_at_full_speed_are_all_seen_once() {
-    let run = Workspace::new().run(command("storm").args([target(), "2", "20000", "0"]));
+    let execs = scaled(20_000);
+    let run = Workspace::new().run(command("storm").args([target(), "2", &execs.to_string(), "0"]));
     println!("{}", run.line());
-    assert_storm(&run.events, 20_000, 2);
+    assert_storm(&run.events, execs, 2);
     if kernel() < SKIPPING {
         assert!(run.events.iter().all(|event| event.origin.hook == Hook::Exec));
     }
@@ -50,9 +51,10 @@ fn root_20_000_execs_at_full_speed_are_all_seen_once() {
 fn root_20_000_execs_with_4096_bytes_each_are_all_seen_once_and_whole() {
     let mut filler = b"2".to_vec();
     filler.extend((1..4096u32).map(|at| b'a' + u8::try_from((2 + at) % 26).expect("below 26")));
-    let run = Workspace::new().run(command("storm").args([target(), "2", "20000", "4096"]));
+    let execs = scaled(20_000);
+    let run = Workspace::new().run(command("storm").args([target(), "2", &execs.to_string(), "4096"]));
     println!("{}", run.line());
-    assert_storm(&run.events, 20_000, 3);
+    assert_storm(&run.events, execs, 3);
     assert!(run.events.iter().all(|event| event.argv.iter().nth(2) == Some(&filler[..])));
 }
 
@@ -60,8 +62,10 @@ fn root_20_000_execs_with_4096_bytes_each_are_all_seen_once_and_whole() {
 #[test]
 fn root_a_reader_that_waits_to_be_woken_loses_nothing() {
     let mut workspace = Workspace::new();
-    let mut storm =
-        workspace.namespace.spawn(command("storm").args([target(), "2", "20000", "4096"]).stdout(Stdio::null()));
+    let made = scaled(20_000);
+    let mut storm = command("storm");
+    storm.args([target(), "2", &made.to_string(), "4096"]).stdout(Stdio::null());
+    let mut storm = workspace.namespace.spawn(&mut storm);
     let deadline = Deadline::new("a storm to end");
     let (mut execs, mut lost) = (0, Vec::new());
     let mut look = |item| match item {
@@ -74,5 +78,5 @@ fn root_a_reader_that_waits_to_be_woken_loses_nothing() {
         workspace.tracer.poll(Duration::from_millis(100), &mut look).expect("a tracer that reads");
     }
     workspace.tracer.drain(&mut look).expect("a tracer that reads");
-    assert_eq!((execs, lost), (20_001, Vec::new()));
+    assert_eq!((execs, lost), (made + 1, Vec::new()));
 }

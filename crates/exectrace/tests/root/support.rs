@@ -98,6 +98,16 @@ pub(crate) fn shell(script: &str, words: &[&str]) -> Command {
     command
 }
 
+/// How many execs a test makes that wants many: fewer where `EXECTRACE_LOAD` says so, because each is slow.
+pub(crate) fn scaled(execs: usize) -> usize {
+    static PERCENT: OnceLock<usize> = OnceLock::new();
+    let percent = *PERCENT.get_or_init(|| {
+        let told = std::env::var("EXECTRACE_LOAD").ok();
+        told.map_or(100, |percent| percent.parse().expect("EXECTRACE_LOAD is a number"))
+    });
+    execs * percent / 100
+}
+
 /// The first two numbers of the running kernel's version.
 pub(crate) fn kernel() -> (u32, u32) {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
