@@ -1,19 +1,20 @@
-# make run   build, then trace a sample session
-# make test  build, then check everything
-# make bench build, then measure what tracing costs here, beside other tools
-# make fuzz  build, then fuzz each target for FUZZ_SECONDS (60)
-# They install what is missing, where apt-get and root are there to do it.
+# make run           build, then trace a sample session
+# make test          build, then check everything
+# make test-kernels  the kernel tests on other kernels, in virtual machines (docs/kernels.md)
+# make fuzz          build, then fuzz each target for FUZZ_SECONDS (60)
+# make bench         build, then measure what tracing costs here, beside other tools
+# All install what is missing, where apt-get and root are there to do it.
 
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BINARY := target/release/exectrace
 PACKAGES := clang gcc libc6-dev libelf-dev make pkg-config zlib1g-dev
 FUZZ_PACKAGES := g++
 TEST_PACKAGES := bsdutils clang-format strace util-linux
-
+KERNEL_PACKAGES := binutils bsdutils cpio debian-archive-keyring qemu-system-x86 util-linux
 BENCH_PACKAGES := auditd bpftrace libbpf-tools util-linux
 FIGURES := target/bench
 
-.PHONY: run build test fuzz bench bench-docs lint fmt deps test-deps clean
+.PHONY: run build test test-kernels kernels-doc fuzz bench bench-docs lint fmt deps test-deps kernel-deps clean
 
 run: build
 	$(BINARY) --log-format text run --tree -- sh examples/session.sh
@@ -40,6 +41,14 @@ fuzz: deps
 	@scripts/install-packages $(FUZZ_PACKAGES)
 	fuzz/run
 
+# TESTS=all runs every kernel test, REFRESH=1 looks for newer kernels, RUNS="6.1 5.10" makes only these.
+test-kernels: kernel-deps
+	@tests/kernels/run $(TESTS)
+
+# Puts the table of the last make test-kernels into docs/kernels.md.
+kernels-doc:
+	@tests/kernels/document
+
 lint: test-deps
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -56,6 +65,9 @@ deps:
 
 test-deps: deps
 	@scripts/install-packages $(TEST_PACKAGES)
+
+kernel-deps: deps
+	@scripts/install-packages $(KERNEL_PACKAGES)
 
 clean:
 	cargo clean
