@@ -2,7 +2,8 @@
 //!
 //! `ground` is the place that all happens in: a PID namespace and a cgroup of our own, with the `workload`. A `tool` is
 //! started there for one `trial` (auditd needs `audit` for that), and what it costs is read from the outside (`process`, `programs`), the same for all.
-//! `scopes`, `encode` and `sidecars` measure what only exectrace has. All of it ends in a `report`.
+//! `scopes`, `encode` and `sidecars` measure what only exectrace has. `steps` are told to who waits, and all of it ends in a
+//! `report`.
 
 mod audit;
 mod encode;
@@ -12,21 +13,21 @@ mod programs;
 pub(crate) mod report;
 mod scopes;
 mod sidecars;
+pub(crate) mod steps;
 mod tool;
 mod trial;
 mod workload;
 
 use std::time::SystemTime;
 
-use indicatif::ProgressBar;
-
 use self::ground::Ground;
 use self::report::{Machine, Measured, Report};
+use self::steps::Steps;
 use self::tool::Tool;
 use crate::cli::{BenchArgs, Section};
 
 /// Measures what was asked for. What cannot be measured here is in the report, with why.
-pub(crate) fn measure(args: &BenchArgs, progress: &ProgressBar) -> anyhow::Result<Report> {
+pub(crate) fn measure(args: &BenchArgs, steps: &Steps) -> anyhow::Result<Report> {
     let mut report = Report {
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,11 +40,11 @@ pub(crate) fn measure(args: &BenchArgs, progress: &ProgressBar) -> anyhow::Resul
     let workload = workload::Programs::unpack()?;
     let ground = || Ground::new(&workload, args.workers());
     if args.wants(Section::Tools) {
-        tools(args, &ground, progress, &mut report)?;
+        tools(args, &ground, steps, &mut report)?;
     }
     if args.wants(Section::Scopes) {
         for scopes in &args.scopes {
-            progress.set_message(format!("an exec that is nobody's, {scopes} scopes"));
+            steps.begin(format!("an exec that is nobody's, {scopes} scopes"))?;
             match scopes::measure(ground()?, *scopes, args.execs)? {
                 Measured::Row(row) => report.scopes.push(row),
                 Measured::Skipped(why) => report.skip(format!("{scopes} scopes"), why),
@@ -51,14 +52,14 @@ pub(crate) fn measure(args: &BenchArgs, progress: &ProgressBar) -> anyhow::Resul
         }
     }
     if args.wants(Section::Encode) {
-        progress.set_message("from records to bytes");
+        steps.begin("from records to bytes")?;
         report.encode = Some(encode::measure(ground()?, args.execs)?);
     }
     if args.wants(Section::Sidecars) {
         for count in &args.sidecars {
             // One tracer for one scope is the same either way.
             for apart in [true, false].into_iter().skip(usize::from(*count == 1)) {
-                progress.set_message(format!("{count} scopes, {}", if apart { "a tracer each" } else { "one tracer" }));
+                steps.begin(format!("{count} scopes, {}", if apart { "a tracer each" } else { "one tracer" }))?;
                 match sidecars::measure(ground()?, *count, apart, args.execs)? {
                     Measured::Row(row) => report.sidecars.push(row),
                     Measured::Skipped(why) => report.skip(format!("{count} sidecars"), why),
@@ -73,7 +74,7 @@ pub(crate) fn measure(args: &BenchArgs, progress: &ProgressBar) -> anyhow::Resul
 fn tools<'a>(
     args: &BenchArgs,
     ground: &impl Fn() -> anyhow::Result<Ground<'a>>,
-    progress: &ProgressBar,
+    steps: &Steps,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut can_run = Vec::new();
@@ -85,7 +86,7 @@ fn tools<'a>(
     }
     for round in 1..=args.rounds {
         for tool in &can_run {
-            progress.set_message(format!("{}, round {round} of {}", tool.name(), args.rounds));
+            steps.begin(format!("{}, round {round} of {}", tool.name(), args.rounds))?;
             match trial::run(*tool, ground()?, args.execs)? {
                 Measured::Row(row) => report.tools.push(row),
                 Measured::Skipped(why) => report.skip(tool.name(), why),
@@ -93,7 +94,7 @@ fn tools<'a>(
         }
     }
     for tool in &can_run {
-        progress.set_message(format!("{}, in the kernel", tool.name()));
+        steps.begin(format!("{}, in the kernel", tool.name()))?;
         match trial::in_kernel(*tool, ground()?, args.execs)? {
             Measured::Row(row) => report.kernel.push(row),
             Measured::Skipped(why) => report.skip(format!("{}, in the kernel", tool.name()), why),

@@ -2,20 +2,25 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{EXECTRACE, Ended, exectrace};
+use crate::program::{EXECTRACE, Ended, PATIENCE, Program, exectrace};
 use crate::workspace::NOBODY;
 
 #[track_caller]
 fn figures(words: &[&str]) -> (Value, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("figures.json");
-    let ended = Ended::of(exectrace(["bench", "--execs", "300", "--rounds", "1"]).args(words).arg("--json").arg(&json));
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let mut command = exectrace(["bench", "--execs", "300", "--rounds", "1"]);
+    // Each of its waits has an end; on a machine that has much to do, all of them together take longer than `PATIENCE`.
+    let output = command.args(words).arg("--json").arg(&json).output().expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let figures = serde_json::from_slice(&fs::read(json).expect("the figures")).expect("JSON");
-    (figures, ended.stdout)
+    (figures, String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
 #[track_caller]
@@ -77,6 +82,38 @@ fn root_scopes_lines_and_sidecars_are_measured_too() {
     for row in rows("sidecars") {
         assert_eq!(row["lost"], 0, "{row}");
         positive(&row, &["peak_memory", "attached_ms", "kernel_ns_per_exec"]);
+    }
+}
+
+/// Whether a process has a handler for a signal (`SigCgt`).
+fn handles(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the signals that it handles");
+    let mask = u64::from_str_radix(mask.trim(), 16).expect("a mask");
+    mask & (1 << (signal.as_raw() - 1)) != 0
+}
+
+#[test]
+fn root_who_interrupts_it_finds_everything_as_it_was() {
+    let stats = || fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the switch");
+    let before = stats();
+    let bench = Program::start(&mut exectrace(["--log-format", "text", "bench", "--only", "scopes,sidecars"]));
+    let deadline = Instant::now() + PATIENCE;
+    while !handles(bench.pid(), Signal::TERM) {
+        assert!(Instant::now() < deadline, "it does not listen");
+        thread::yield_now();
+    }
+    let pid = bench.pid();
+    bench.signal(Signal::TERM);
+    let (status, _, stderr) = bench.end();
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert!(stderr.iter().any(|line| line.contains("interrupted")), "{stderr:?}");
+    assert_eq!(stats(), before);
+    for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let names = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let left: Vec<_> =
+            names.filter(|name| name.to_string_lossy().starts_with(&format!("exectrace-bench-{pid}-"))).collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 
