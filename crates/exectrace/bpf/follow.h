@@ -14,8 +14,24 @@
 
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 
-#define CAST(pointer) \
-	((typeof(pointer))bpf_rdonly_cast((pointer), bpf_core_type_id_kernel(typeof(*(pointer)))))
+/*
+ * The numbers come from the tracer, because CO-RE refuses to give one where the
+ * kernel's type information has a type twice, as that of some kernels has.
+ */
+/* clang-format off */
+#define TYPE_OF(pointer)                                              \
+	_Generic((pointer),                                           \
+		struct task_struct *: settings.types.task_struct,     \
+		struct linux_binprm *: settings.types.linux_binprm,   \
+		struct pid *: settings.types.pid,                     \
+		struct pid_namespace *: settings.types.pid_namespace, \
+		struct cgroup *: settings.types.cgroup,               \
+		struct dentry *: settings.types.dentry,               \
+		struct vfsmount *: settings.types.vfsmount,           \
+		struct mount *: settings.types.mount)
+/* clang-format on */
+
+#define CAST(pointer) ((typeof(pointer))bpf_rdonly_cast((pointer), TYPE_OF(pointer)))
 
 /* FOLLOW(pointer, a, b) is pointer->a->b. */
 #define FOLLOW(pointer, ...)                                   \

@@ -18,6 +18,10 @@ const volatile struct settings {
 	enum failed failed; /* which attempts make a record */
 	__u32 casts; /* 1: the kernel has bpf_rdonly_cast, and bpf_get_current_ancestor_cgroup_id
 			for tracing */
+	struct type_ids {
+		__u32 task_struct, linux_binprm, pid, pid_namespace;
+		__u32 cgroup, dentry, vfsmount, mount;
+	} types; /* numbers in the kernel's type information; needed for casts only */
 } settings = { .args_limit = 1 };
 
 /* Which kinds of scope and of exclusion there are, so that an exec that is

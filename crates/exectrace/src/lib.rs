@@ -33,6 +33,7 @@
 
 mod assemble;
 mod builder;
+mod casts;
 mod cgroup;
 mod enrich;
 mod event;

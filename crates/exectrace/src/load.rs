@@ -8,6 +8,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapHandle, MapMut, OpenObject, ProgramMut};
 
 use crate::builder::{Backup, Failed, TracerBuilder};
+use crate::casts;
 use crate::exclusion;
 use crate::failed_hook::{self, FailedHook};
 use crate::host;
@@ -70,14 +71,6 @@ fn open<'a>(
     open.load().map_err(|source| log.failure("loading the kernel program", source))
 }
 
-/// From here on pointers are followed by bpf_rdonly_cast. It is of 6.2, but between that and this no kernel was tried.
-const CASTS_FROM: (u32, u32) = (6, 12);
-
-fn has_casts() -> bool {
-    host::kernel_version().is_some_and(|version| version >= CASTS_FROM)
-        && host::function_id(c"bpf_rdonly_cast").is_some()
-}
-
 fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs::Result<()> {
     let backup = settings.backup.is_on();
     if let Some(rodata) = &mut open.maps.rodata_data {
@@ -85,7 +78,10 @@ fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs
         rodata.settings.wakeup_bytes = settings.wakeup_bytes;
         rodata.settings.ring_bytes = settings.ring_bytes;
         rodata.settings.exits = u32::from(settings.exits);
-        rodata.settings.casts = u32::from(has_casts());
+        if let Some(types) = casts::types() {
+            rodata.settings.casts = 1;
+            rodata.settings.types = types;
+        }
         rodata.settings.failed = match settings.failed {
             Failed::None => types::failed::FAILED_NONE,
             Failed::Notable => types::failed::FAILED_NOTABLE,
