@@ -53,7 +53,7 @@ pub enum Failed {
 #[derive(Debug, Clone)]
 pub struct TracerBuilder {
     pub(crate) ring_bytes: u32,
-    pub(crate) wakeup_bytes: u32,
+    pub(crate) wakeup_bytes: Option<u32>,
     pub(crate) read_args_bytes: u32,
     pub(crate) max_args_bytes: u64,
     pub(crate) max_scopes: u32,
@@ -72,7 +72,7 @@ impl Default for TracerBuilder {
     fn default() -> TracerBuilder {
         TracerBuilder {
             ring_bytes: 4 << 20,
-            wakeup_bytes: 64 << 10,
+            wakeup_bytes: None,
             read_args_bytes: u32::MAX,
             max_args_bytes: u64::MAX,
             max_scopes: 256,
@@ -97,10 +97,10 @@ impl TracerBuilder {
         self
     }
 
-    /// Unread bytes at which the reader is woken before its timeout; default 64 KiB, 0: at every record, which makes each
-    /// exec slower.
+    /// Unread bytes at which the reader is woken before its timeout; default a sixteenth of the ring, 0: at every record.
+    /// Each time takes a processor from whatever runs there, so fewer make execs faster.
     pub fn wakeup_bytes(mut self, bytes: u32) -> Self {
-        self.wakeup_bytes = bytes;
+        self.wakeup_bytes = Some(bytes);
         self
     }
 

@@ -71,11 +71,14 @@ fn open<'a>(
     open.load().map_err(|source| log.failure("loading the kernel program", source))
 }
 
+/// How often the reader is woken while a ring is filled: early enough that it empties the ring before that is full.
+const WAKEUPS: u32 = 16;
+
 fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs::Result<()> {
     let backup = settings.backup.is_on();
     if let Some(rodata) = &mut open.maps.rodata_data {
         rodata.settings.args_limit = settings.read_args_bytes;
-        rodata.settings.wakeup_bytes = settings.wakeup_bytes;
+        rodata.settings.wakeup_bytes = settings.wakeup_bytes.unwrap_or(settings.ring_bytes / WAKEUPS);
         rodata.settings.ring_bytes = settings.ring_bytes;
         rodata.settings.exits = u32::from(settings.exits);
         if let Some(types) = casts::types() {
