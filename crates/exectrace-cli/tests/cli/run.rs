@@ -59,7 +59,9 @@ impl Run {
 
 /// A terminal with a shell that does as it is told.
 fn terminal(script: &str) -> Program {
-    let mut command = Command::new("script");
+    let mut command = Command::new("env");
+    // Whoever runs the tests may have told us to ignore them, as a shell does with what it starts in the background.
+    command.args(["--default-signal=HUP,INT,QUIT", "script"]);
     Program::start(command.args(["-qec", script, "/dev/null"]).stdin(Stdio::piped()))
 }
 
