@@ -5,9 +5,9 @@
  *
  * A probe read is a call for each member, some 15 ns. Where the kernel has
  * bpf_rdonly_cast (from 6.2 on; settings.casts), the verifier can be told the type,
- * and a member is one load, which yields 0 if the pointer is bad. What the verifier
- * knows by itself, the arguments of the programs and what hangs on them, needs
- * neither.
+ * and a member is one load, which yields 0 if the pointer is bad. What hangs on the
+ * arguments of the programs the verifier knows by itself; KNOWN says why it is told
+ * all the same.
  */
 #ifndef EXECTRACE_FOLLOW_H
 #define EXECTRACE_FOLLOW_H

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How often a process is looked at that is to come to rest.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +25,11 @@ pub(crate) struct Process(pub(crate) u32);
 impl Process {
     fn folder(self) -> PathBuf {
         PathBuf::from(format!("/proc/{}", self.0))
+    }
+
+    pub(crate) fn signal(self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Processor time of all its living threads, in user space and in the kernel (`schedstat`, ns).

@@ -9,12 +9,12 @@ use libbpf_rs::query::ProgInfoIter;
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// The kernel takes the time of all programs until this is dropped, which makes each run some 20 ns longer.
-pub(crate) struct Timing {
+struct Timing {
     before: String,
 }
 
 impl Timing {
-    pub(crate) fn switch_on() -> Result<Timing, String> {
+    fn switch_on() -> Result<Timing, String> {
         let failed = |error: io::Error| format!("{SWITCH} cannot be switched on: {error}");
         let before = fs::read_to_string(SWITCH).map_err(failed)?;
         fs::write(SWITCH, "1").map_err(failed)?;
@@ -38,8 +38,22 @@ pub(crate) struct Runs {
 /// What programs did, by name; two of the same name are one.
 pub(crate) type ByName = BTreeMap<String, Runs>;
 
+/// Does something, and tells what these programs did meanwhile; or why the kernel does not tell.
+pub(crate) fn during<T>(
+    programs: &BTreeSet<u32>,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<Result<ByName, String>> {
+    let _timing = match Timing::switch_on() {
+        Ok(timing) => timing,
+        Err(why) => return Ok(Err(why)),
+    };
+    let before = runs(programs);
+    work()?;
+    Ok(Ok(since(&before, &runs(programs))))
+}
+
 /// What these programs have done so far.
-pub(crate) fn runs(programs: &BTreeSet<u32>) -> ByName {
+fn runs(programs: &BTreeSet<u32>) -> ByName {
     let mut all = ByName::new();
     for info in ProgInfoIter::default().filter(|info| programs.contains(&info.id)) {
         let runs = all.entry(info.name.to_string_lossy().into_owned()).or_default();
@@ -50,7 +64,7 @@ pub(crate) fn runs(programs: &BTreeSet<u32>) -> ByName {
 }
 
 /// What they did in between.
-pub(crate) fn since(before: &ByName, after: &ByName) -> ByName {
+fn since(before: &ByName, after: &ByName) -> ByName {
     let difference = |(name, after): (&String, &Runs)| {
         let before = before.get(name).copied().unwrap_or_default();
         let count = after.count.saturating_sub(before.count);
@@ -61,10 +75,15 @@ pub(crate) fn since(before: &ByName, after: &ByName) -> ByName {
 
 impl Runs {
     /// Mean of a run, ns.
-    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
     pub(crate) fn mean(self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.nanoseconds as f64 / self.count as f64 }
+        mean(self.nanoseconds, self.count)
     }
+}
+
+/// 0 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub(crate) fn mean(sum: u64, count: u64) -> f64 {
+    sum as f64 / count.max(1) as f64
 }
 
 #[cfg(test)]

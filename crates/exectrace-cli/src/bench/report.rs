@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::programs::ByName;
+use super::programs::{ByName, Runs, mean};
 
 /// Something that was measured, or why it could not be.
 pub(crate) enum Measured<T> {
@@ -164,17 +164,12 @@ pub(crate) struct SidecarsRow {
     pub(crate) kernel_ns_per_exec: u64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a mean for people")]
 fn per_exec(runs: &ByName, execs: u64) -> f64 {
-    runs.values().map(|runs| runs.nanoseconds).sum::<u64>() as f64 / execs.max(1) as f64
+    mean(runs.values().map(|runs| runs.nanoseconds).sum(), execs)
 }
 
 fn program_rows(runs: &ByName) -> Vec<ProgramRow> {
-    let row = |(name, runs): (&String, &super::programs::Runs)| ProgramRow {
-        program: name.clone(),
-        runs: runs.count,
-        ns: runs.mean(),
-    };
+    let row = |(name, runs): (&String, &Runs)| ProgramRow { program: name.clone(), runs: runs.count, ns: runs.mean() };
     runs.iter().map(row).collect()
 }
 
@@ -211,7 +206,7 @@ impl Report {
                 "From the record in the ring to the bytes of a JSON line: {:.0} lines/s for each core, {:.0} bytes each \
                  ({} lines).\n",
                 ratio(row.lines, row.seconds),
-                ratio(row.bytes, lossy(row.lines)),
+                mean(row.bytes, row.lines),
                 row.lines
             );
         }

@@ -8,7 +8,7 @@ use exectrace::{Cgroup, Scope, Tracer};
 
 use super::ground::Ground;
 use super::process::Process;
-use super::programs::{self, Timing};
+use super::programs;
 use super::report::{Measured, ScopesRow};
 
 /// The reader is asked so often whether it is to end.
@@ -26,13 +26,17 @@ pub(crate) fn measure(mut ground: Ground<'_>, scopes: u32, execs: u64) -> anyhow
         tracer.add_scope(Scope::Cgroup(Cgroup::open(&cgroup.neighbour(number)?)?))?;
     }
     let ids = Process(std::process::id()).kernel_programs().difference(&programs_before).copied().collect();
-    let timing = match Timing::switch_on() {
-        Ok(timing) => timing,
-        Err(why) => return Ok(Measured::Skipped(why)),
-    };
-    let before = programs::runs(&ids);
+    let runs = programs::during(&ids, || storm(&mut ground, &mut tracer, execs))?;
+    Ok(match runs {
+        Ok(runs) => Measured::Row(ScopesRow::new(scopes, &runs, execs)),
+        Err(why) => Measured::Skipped(why),
+    })
+}
+
+/// The workload, while the tracer is read.
+fn storm(ground: &mut Ground<'_>, tracer: &mut Tracer, execs: u64) -> anyhow::Result<()> {
     let done = AtomicBool::new(false);
-    let storm = thread::scope(|threads| {
+    let (storm, read) = thread::scope(|threads| {
         let reader = threads.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 tracer.poll(LOOK_EVERY, |_| {})?;
@@ -43,9 +47,6 @@ pub(crate) fn measure(mut ground: Ground<'_>, scopes: u32, execs: u64) -> anyhow
         done.store(true, Ordering::Relaxed);
         (storm, reader.join())
     });
-    storm.0?;
-    storm.1.map_err(|_| anyhow::anyhow!("the reader panicked"))??;
-    let runs = programs::since(&before, &programs::runs(&ids));
-    drop(timing);
-    Ok(Measured::Row(ScopesRow::new(scopes, &runs, execs)))
+    read.map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    storm.map(drop)
 }

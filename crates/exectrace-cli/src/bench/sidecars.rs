@@ -7,11 +7,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::ground::Ground;
 use super::process::Process;
-use super::programs::{self, Timing};
+use super::programs;
 use super::report::{Measured, SidecarsRow};
 
 /// Measures so many scopes, one of which the workload is in: each with a tracer of its own (`apart`), or with one for all.
@@ -46,14 +46,10 @@ pub(crate) fn measure(
     let memory = tracers.iter().map(|tracer| tracer.process().peak_memory()).sum();
 
     let ids = tracers.iter().flat_map(|tracer| tracer.process().kernel_programs()).collect();
-    let timing = match Timing::switch_on() {
-        Ok(timing) => timing,
+    let runs = match programs::during(&ids, || ground.storm(execs))? {
+        Ok(runs) => runs,
         Err(why) => return Ok(Measured::Skipped(why)),
     };
-    let earlier = programs::runs(&ids);
-    ground.storm(execs)?;
-    let runs = programs::since(&earlier, &programs::runs(&ids));
-    drop(timing);
     tracers[0].process().wait_for_rest();
     let log = tracers[0].log.clone();
     drop(tracers);
@@ -112,9 +108,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _asked = kill_process(pid, Signal::TERM);
-        }
+        let _asked = self.process().signal(Signal::TERM);
         let _ended = self.child.wait();
     }
 }

@@ -13,7 +13,7 @@ use std::{env, thread};
 
 use anyhow::{Context, anyhow};
 use regex::bytes::Regex;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::audit::{self, Audit};
 use super::ground::Ground;
@@ -175,10 +175,7 @@ impl Tracing {
     }
 
     fn end(&mut self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            kill_process(pid, signal)?;
-        }
+        self.process().signal(signal)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
             if asked.elapsed() > PATIENCE {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::getppid;
 
 use super::ground::Ground;
-use super::programs::{self, Timing};
+use super::programs::{self, mean};
 use super::report::{KernelRow, Measured, ToolRow};
 use super::tool::{self, Tool, Tracing};
 
@@ -67,15 +67,10 @@ pub(crate) fn in_kernel(tool: Tool, mut ground: Ground<'_>, execs: u64) -> anyho
     if ids.is_empty() {
         return Ok(Measured::Skipped("it has no programs in the kernel".to_owned()));
     }
-    let timing = match Timing::switch_on() {
-        Ok(timing) => timing,
-        Err(why) => return Ok(Measured::Skipped(why)),
-    };
-    let before = programs::runs(&ids);
-    ground.storm(execs)?;
-    let runs = programs::since(&before, &programs::runs(&ids));
-    drop(timing);
-    Ok(Measured::Row(KernelRow::new(tool.name(), &runs, execs)))
+    Ok(match programs::during(&ids, || ground.storm(execs))? {
+        Ok(runs) => Measured::Row(KernelRow::new(tool.name(), &runs, execs)),
+        Err(why) => Measured::Skipped(why),
+    })
 }
 
 /// Executes probes until the tool has seen one. How long after its start that one was executed; or why there is none.
@@ -111,9 +106,4 @@ fn system_call() -> f64 {
 
 fn per_exec(time: Duration, execs: u64) -> f64 {
     mean(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), execs) / 1e3
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a mean for people")]
-fn mean(sum: u64, count: u64) -> f64 {
-    sum as f64 / count.max(1) as f64
 }

@@ -4,7 +4,8 @@
 //!
 //! Environment: `EXECTRACE_FIXTURES` names a folder with the fixture programs, and then nothing is built (for machines
 //! without a compiler); `EXECTRACE_EXAMPLES` one with the examples; `EXECTRACE_DEADLINE` how many seconds any wait may
-//! take, 30 unless told; `EXECTRACE_LOAD` how many execs storms make, in percent of what they make here. What a kernel or a machine lacks is printed as `skipped: why` (seen with `--nocapture`).
+//! take, 30 unless told; `EXECTRACE_LOAD` how many execs storms make, in percent of what they make here. What a kernel or
+//! a machine lacks is printed as `skipped: why` (seen with `--nocapture`).
 
 mod arguments;
 mod backup;
