@@ -4,6 +4,7 @@
 //! that fuzz targets can reach into it; it has no interface but [`main`].
 
 mod attach;
+mod backpressure;
 mod bench;
 mod capabilities;
 mod cli;

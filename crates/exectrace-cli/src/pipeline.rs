@@ -1,8 +1,9 @@
 //! The way of an event through the program: this thread reads the tracer, a second one encodes and writes (`writer`).
 //!
-//! Between them is the queue, so that an output that stalls holds up nothing in the kernel. Whatever is lost on the way
-//! is counted where it is lost and written at its place in the log.
+//! Between them is the queue, so that an output that stalls holds up nothing in the kernel; when it is full, the ring is
+//! (`backpressure`). Whatever is lost on the way is counted where it is lost and written at its place in the log.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use exectrace::{Item, Scope, ScopeId, ScopeStats, Tracer};
 
+use crate::backpressure::{Backpressure, STALLED};
 use crate::capabilities;
 use crate::cli::{Fields, LoggingArgs, OutputFormat, ServiceArgs};
 use crate::exit::{Exit, Failed};
@@ -31,8 +33,8 @@ use crate::writer::{Encoder, Outset, Rest, Writer, Written};
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
-/// An output that takes nothing for so long when exectrace is to end will take nothing more.
-const STALLED: Duration = Duration::from_millis(500);
+/// How often a full queue is looked at for room: it holds what the output takes in some ten of these.
+const ROOM_EVERY: Duration = Duration::from_millis(2);
 /// How long an output that takes lines may take for those that wait; a third of what Kubernetes grants by default.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long it may then take to say how many were too many.
@@ -62,6 +64,7 @@ pub(crate) struct Plan<'a> {
 /// An open log and the thread that writes it.
 pub(crate) struct Pipeline {
     queue: QueueIn,
+    backpressure: Backpressure,
     writer: JoinHandle<()>,
     done: mpsc::Receiver<Written>,
     rest: Arc<Rest>,
@@ -115,13 +118,15 @@ impl Pipeline {
                 let _ = tell.send(writer.run(&receiver));
             })
             .context("starting the writer's thread")?;
+        let mut backpressure = Backpressure::new(Arc::clone(&taken));
         for running in run.running {
-            queue.push(Entry::Running(Box::new(running)));
+            let _ = backpressure.push(Entry::Running(Box::new(running)), &mut queue);
         }
         let ledger_every = Some(plan.logging.ledger_interval).filter(|every| !every.is_zero());
         let next_ledger = Instant::now() + ledger_every.unwrap_or_default();
         Ok(Pipeline {
             queue,
+            backpressure,
             writer,
             done,
             rest,
@@ -164,43 +169,58 @@ impl Pipeline {
                 tracing::info!("the workspace's PID namespace is gone");
                 return Ok(Some(Why::ScopeGone));
             }
-            let mut fds = until.to_vec();
-            fds.push(tracer.as_fd());
-            wait_any(&fds, LATENESS);
-            ended = wait_any(until, Duration::ZERO);
-            tracer.poll(Duration::ZERO, |item| self.take(item)).context("reading the kernel's records")?;
-            self.tick(tracer)?;
+            let is_full = self.backpressure.relieve(&mut self.queue).is_break();
+            if is_full {
+                ended = wait_any(until, ROOM_EVERY);
+            } else {
+                let mut fds = until.to_vec();
+                fds.push(tracer.as_fd());
+                wait_any(&fds, LATENESS);
+                ended = wait_any(until, Duration::ZERO);
+            }
+            let is_behind = is_full
+                || tracer
+                    .try_poll(Duration::ZERO, |item| self.take(item))
+                    .context("reading the kernel's records")?
+                    .is_break();
+            self.tick(tracer, is_behind)?;
         }
         Ok(None)
     }
 
-    fn take(&mut self, item: Item) {
+    fn take(&mut self, item: Item) -> ControlFlow<()> {
         match self.watchdog.as_mut().and_then(|watchdog| watchdog.take(&item)) {
-            Some(news) => news.into_iter().for_each(|line| self.queue.push(Entry::Watchdog(line))),
+            Some(Some(news)) => self.put(Entry::Watchdog(news)),
+            Some(None) => ControlFlow::Continue(()),
             None => {
                 if let Item::Gone(gone) = &item {
                     self.gone += 1;
                     self.last_gone = self.last_gone.max(Some(gone.time));
                 }
-                self.queue.push(entry(item));
+                self.put(entry(item))
             }
         }
     }
 
-    /// What is due by the clock.
-    fn tick(&mut self, tracer: &Tracer) -> anyhow::Result<()> {
+    fn put(&mut self, entry: Entry) -> ControlFlow<()> {
+        self.backpressure.push(entry, &mut self.queue)
+    }
+
+    /// What is due by the clock. What waits in the ring while the reader is behind was not seen, which says nothing.
+    fn tick(&mut self, tracer: &Tracer, is_behind: bool) -> anyhow::Result<()> {
         let now = Instant::now();
-        if let Some(line) = self.watchdog.as_mut().and_then(|watchdog| watchdog.tick(now)) {
-            self.queue.push(Entry::Watchdog(line));
+        let watchdog = self.watchdog.as_mut().filter(|_| !is_behind);
+        if let Some(line) = watchdog.and_then(|watchdog| watchdog.tick(now)) {
+            let _ = self.put(Entry::Watchdog(line));
         }
         if self.pinned && now >= self.next_reached {
             // What is swallowed here takes up the ring until something after it is committed.
             self.next_reached = now + REACHED_EVERY;
-            self.queue.push(Entry::Reached(tracer.position()));
+            let _ = self.put(Entry::Reached(tracer.position()));
         }
         if let Some(every) = self.ledger_every.filter(|_| now >= self.next_ledger) {
             self.next_ledger = now + every;
-            self.queue.push(self.ledger(tracer)?);
+            let _ = self.put(self.ledger(tracer)?);
         }
         Ok(())
     }
@@ -220,14 +240,15 @@ impl Pipeline {
             failed.extend(tracer.unpin_programs().context("removing the pin").err());
         }
         tracer.detach();
-        failed.extend(tracer.drain(|item| self.take(item)).context("reading the kernel's last records").err());
+        let (pinned, deadline) = (self.pinned && !unpins, Instant::now() + DRAIN);
+        failed.extend(self.drain(&mut tracer, pinned, deadline).err());
         failed.extend(give_account(&tracer, &self.scopes, account).err());
-        let (pinned, position) = (self.pinned && !unpins, tracer.position());
-        let stop = Entry::Stop(Stop { why, pinned, position });
+        let stop = Entry::Stop(Stop { why, pinned, position: tracer.position() });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
+        let patience = if self.backpressure.gave_up() { Duration::ZERO } else { STALLED };
         let Pipeline { queue, done, rest, taken, seals, .. } = self;
-        let untold = queue.close(ledger.into_iter().chain([stop]).collect(), STALLED);
-        let written = wait_for_the_writer(&done, &taken, || if pinned { rest.leave() } else { rest.lose() });
+        let untold = queue.close(ledger.into_iter().chain([stop]).collect(), patience);
+        let written = wait_for_the_writer(&done, &taken, deadline, || if pinned { rest.leave() } else { rest.lose() });
         if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
         }
@@ -246,15 +267,43 @@ impl Pipeline {
         }
         failed.into_iter().next().map_or(Ok(Log { sink, seals }), Err)
     }
+
+    /// Reads the ring to its end, waiting for an output that takes what there is until a deadline. What then has no room
+    /// is counted, or left where it is if a pin keeps it.
+    fn drain(&mut self, tracer: &mut Tracer, pinned: bool, deadline: Instant) -> anyhow::Result<()> {
+        loop {
+            let flow = tracer.try_drain(|item| self.take(item)).context("reading the kernel's last records")?;
+            if !self.wait_for_room(deadline) && pinned {
+                self.rest.leave();
+                return Ok(());
+            }
+            if flow.is_continue() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether all that was held went into the queue, and nothing of it was counted instead.
+    fn wait_for_room(&mut self, deadline: Instant) -> bool {
+        let mut had_room = true;
+        while self.backpressure.relieve(&mut self.queue).is_break() {
+            had_room = false;
+            if Instant::now() >= deadline || self.writer.is_finished() {
+                self.backpressure.give_up();
+            }
+            thread::park_timeout(ROOM_EVERY);
+        }
+        had_room || !self.backpressure.gave_up()
+    }
 }
 
 /// Waits as long as the output goes on, and then for the count of what it did not take.
 fn wait_for_the_writer(
     done: &mpsc::Receiver<Written>,
     taken: &AtomicU64,
+    deadline: Instant,
     give_up: impl FnOnce(),
 ) -> Result<Written, mpsc::RecvTimeoutError> {
-    let deadline = Instant::now() + DRAIN;
     let mut before = taken.load(Ordering::Relaxed);
     while Instant::now() < deadline {
         let ended = done.recv_timeout(STALLED);

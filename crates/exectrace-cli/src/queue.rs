@@ -1,6 +1,7 @@
-//! Between the thread that reads the ring and the one that writes the log: bounded, and never a wait for the reader.
+//! Between the thread that reads the ring and the one that writes the log: bounded.
 //!
-//! What does not fit is counted, and told at its place as soon as something fits again. Where several scopes share it, one
+//! The reader waits for room as long as there is hope (`backpressure`). What is refused for good is counted, and told at
+//! its place as soon as something fits again. Where several scopes share it, one
 //! may take up a multiple of what is still free, as in the kernel's ring, so that one that floods leaves room for others.
 
 use std::sync::Arc;
@@ -65,17 +66,15 @@ pub(crate) struct QueueIn {
 }
 
 impl QueueIn {
-    /// Puts an entry at the end, or counts what is missing by it if there is no room.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Puts an entry at the end, or returns it if there is no room.
+    pub(crate) fn push(&mut self, entry: Entry) -> Result<(), Entry> {
         // The gap is told together with what follows it, once and in its place.
         let told = self.refused.is_empty() || (self.has_room(&entry) && self.tell_gap());
-        let refused = if told { self.offer(entry).err() } else { Some(entry) };
-        if let Some(entry) = refused {
-            self.refuse(&entry);
-        }
+        if told { self.offer(entry) } else { Err(entry) }
     }
 
-    fn refuse(&mut self, entry: &Entry) {
+    /// Counts what is missing by an entry that will not be put here.
+    pub(crate) fn refuse(&mut self, entry: &Entry) {
         entry.missing(Reason::QueueFull).iter().for_each(|lost| self.refused.add(lost));
     }
 
@@ -202,6 +201,12 @@ mod tests {
         Entry::Exec(Box::new(samples::uname()))
     }
 
+    fn put(sender: &mut QueueIn, entry: Entry) {
+        if let Err(entry) = sender.push(entry) {
+            sender.refuse(&entry);
+        }
+    }
+
     fn drain(queue: &QueueOut) -> Vec<Option<u64>> {
         std::iter::from_fn(|| queue.take())
             .map(|entry| match entry {
@@ -216,27 +221,25 @@ mod tests {
     fn what_does_not_fit_is_told_where_it_is_missing() {
         let (mut sender, receiver) = queue(2 * size(&exec()), 1);
         for _ in 0..5 {
-            sender.push(exec());
+            put(&mut sender, exec());
         }
         assert_eq!(drain(&receiver), [None, None]);
-        sender.push(exec());
+        put(&mut sender, exec());
         assert_eq!(drain(&receiver), [Some(3), None]);
     }
 
     #[test]
     fn a_loss_of_the_kernel_s_that_does_not_fit_is_not_forgotten() {
         let (mut sender, receiver) = queue(size(&exec()), 1);
-        sender.push(exec());
-        sender.push(exec());
+        put(&mut sender, exec());
+        put(&mut sender, exec());
         while sender.sender.try_send((exec(), 0)).is_ok() {}
-        sender.push(Entry::Lost(Lost {
-            what: What::Exec,
-            scope: None,
-            reason: Reason::Kernel(LossReason::RingFull),
-            count: 7,
-        }));
+        put(
+            &mut sender,
+            Entry::Lost(Lost { what: What::Exec, scope: None, reason: Reason::Kernel(LossReason::RingFull), count: 7 }),
+        );
         drain(&receiver);
-        sender.push(exec());
+        put(&mut sender, exec());
         assert_eq!(drain(&receiver), [Some(7), Some(1), None]);
     }
 
@@ -244,9 +247,9 @@ mod tests {
     fn what_the_log_says_of_itself_passes_when_nothing_else_does() {
         let (mut sender, receiver) = queue(SLOTS as u64 * size(&exec()), 1);
         for _ in 0..SLOTS + 1 {
-            sender.push(exec());
+            put(&mut sender, exec());
         }
-        sender.push(Entry::Gone(samples::gone()));
+        put(&mut sender, Entry::Gone(samples::gone()));
         let taken: Vec<Entry> = std::iter::from_fn(|| receiver.take()).collect();
         assert_eq!(taken.len(), SLOTS + 2, "the gap before it too");
         assert!(matches!(taken.last(), Some(Entry::Gone(_))));
@@ -255,16 +258,16 @@ mod tests {
     #[test]
     fn one_entry_larger_than_the_queue_passes() {
         let (mut sender, receiver) = queue(1, 1);
-        sender.push(exec());
-        sender.push(exec());
+        put(&mut sender, exec());
+        put(&mut sender, exec());
         assert_eq!(drain(&receiver), [None]);
     }
 
     #[test]
     fn a_gap_at_the_end_is_told_on_closing() {
         let (mut sender, receiver) = queue(1, 1);
-        sender.push(exec());
-        sender.push(exec());
+        put(&mut sender, exec());
+        put(&mut sender, exec());
         assert!(sender.close(Vec::new(), Duration::ZERO).is_empty());
         assert_eq!(drain(&receiver), [None, Some(1)]);
         assert!(matches!(receiver.wait(Duration::ZERO), Taken::End));
@@ -273,8 +276,8 @@ mod tests {
     #[test]
     fn a_gap_that_cannot_be_told_on_closing_is_returned() {
         let (mut sender, receiver) = queue(1, 1);
-        sender.push(exec());
-        sender.push(exec());
+        put(&mut sender, exec());
+        put(&mut sender, exec());
         while sender.sender.try_send((exec(), 0)).is_ok() {}
         assert_eq!(sender.close(Vec::new(), Duration::ZERO).to_string(), "1 execs");
         drop(receiver);
@@ -289,9 +292,9 @@ mod tests {
             Entry::Exec(Box::new(event))
         };
         for _ in 0..40 {
-            sender.push(exec());
+            put(&mut sender, exec());
         }
-        sender.push(quiet());
+        put(&mut sender, quiet());
         let taken: Vec<Entry> = std::iter::from_fn(|| receiver.take()).collect();
         let of_quiet = taken.iter().filter(|entry| entry.what() == Some((What::Exec, scope(2)))).count();
         assert_eq!((taken.len(), of_quiet), (20, 1), "18 of the flood, its gap, and the quiet one");

@@ -5,6 +5,7 @@
 //! reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -227,25 +228,51 @@ impl Tracer {
 
     /// Waits for records, at most for `timeout`, and hands out what came. Without a wakeup by much data, what is there
     /// comes when the time is over; so the timeout is how late an event can be. Some 100 ms are usual.
-    pub fn poll(&mut self, timeout: Duration, mut on_item: impl FnMut(Item)) -> Result<(), TracerError> {
+    pub fn poll(&mut self, timeout: Duration, on_item: impl FnMut(Item)) -> Result<(), TracerError> {
+        self.try_poll(timeout, never_enough(on_item)).map(drop)
+    }
+
+    /// As [`Tracer::poll`], for who cannot always take more: once `on_item` breaks, no more is read, and what comes
+    /// waits in the ring, where there is room for so much. What had been read by then is still handed out, some hundred
+    /// items at most. Returns `Break` if there may be more to read.
+    pub fn try_poll(
+        &mut self,
+        timeout: Duration,
+        mut on_item: impl FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TracerError> {
         self.ring.wait(timeout).map_err(|source| TracerError::System { what: "waiting for records", source })?;
-        self.take_over_counts(&mut on_item)?;
-        self.consume(&mut on_item);
-        if Instant::now() >= self.next_count {
-            self.count(&mut on_item)?;
+        self.take_over_counts(&mut |item| _ = on_item(item))?;
+        // Losses are counted only where all that was before them has been told.
+        if self.consume(&mut on_item).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        Ok(())
+        if Instant::now() >= self.next_count {
+            self.count(&mut |item| _ = on_item(item))?;
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Hands out all that is in the ring, with the losses that the kernel has counted.
-    pub fn drain(&mut self, mut on_item: impl FnMut(Item)) -> Result<(), TracerError> {
-        self.take_over_counts(&mut on_item)?;
-        self.consume(&mut on_item);
+    pub fn drain(&mut self, on_item: impl FnMut(Item)) -> Result<(), TracerError> {
+        self.try_drain(never_enough(on_item)).map(drop)
+    }
+
+    /// As [`Tracer::drain`], for who cannot always take more, as in [`Tracer::try_poll`]: to be called again while it
+    /// returns `Break`.
+    pub fn try_drain(
+        &mut self,
+        mut on_item: impl FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TracerError> {
+        self.take_over_counts(&mut |item| _ = on_item(item))?;
+        if self.consume(&mut on_item).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         // Arguments that are still on their way come to whoever reads next, if anybody can.
         if self.pinned.as_ref().is_none_or(|pinned| pinned.is_last) {
             self.round += 2;
         }
-        self.count(&mut on_item)
+        self.count(&mut |item| _ = on_item(item))?;
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Detaches the programs: nothing that happens from now on is seen. What was seen waits in the ring. Programs that
@@ -332,7 +359,7 @@ impl Tracer {
     }
 
     /// What is there now: a reader that is slower than what comes would never end.
-    fn consume(&mut self, on_item: &mut impl FnMut(Item)) {
+    fn consume(&mut self, on_item: &mut impl FnMut(Item) -> ControlFlow<()>) -> ControlFlow<()> {
         self.release_committed();
         let boot_time = boot_time();
         self.inbox.round = self.round;
@@ -354,9 +381,9 @@ impl Tracer {
                     }
                 }
             }
-            self.hand_out(boot_time, on_item);
+            self.hand_out(boot_time, on_item)?;
             if taken == 0 {
-                return;
+                return ControlFlow::Continue(());
             }
         }
     }
@@ -371,13 +398,19 @@ impl Tracer {
         }
     }
 
-    fn hand_out(&mut self, boot_time: SystemTime, on_item: &mut impl FnMut(Item)) {
+    /// All that has arrived, also after the first that breaks.
+    fn hand_out(
+        &mut self,
+        boot_time: SystemTime,
+        on_item: &mut impl FnMut(Item) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
         let nobodys = self.pinned.as_ref().and_then(|pinned| pinned.nobodys);
         while let Some(arrived) = self.inbox.arrivals.pop_front() {
             if nobodys.is_some_and(|nobodys| arrived.scope() == Some(nobodys)) {
                 continue;
             }
-            on_item(match arrived {
+            let next = on_item(match arrived {
                 Arrival::Exec(exec, position) => Item::Exec(Box::new(self.enricher.event(*exec, boot_time, position))),
                 Arrival::Failed(exec, position) => {
                     Item::Failed(Box::new(self.enricher.failed(*exec, boot_time, position)))
@@ -385,14 +418,16 @@ impl Tracer {
                 Arrival::Exit(exit, position) => Item::Ended(Box::new(self.enricher.ended(&exit, boot_time, position))),
                 Arrival::Lost(loss) => Item::Lost(loss),
             });
+            flow = if flow.is_break() { flow } else { next };
         }
+        flow
     }
 
     fn count(&mut self, on_item: &mut impl FnMut(Item)) -> Result<(), TracerError> {
         self.next_count = Instant::now() + COUNT_EVERY;
         self.round += 1;
         self.inbox.expire(self.round.saturating_sub(1));
-        self.hand_out(boot_time(), on_item);
+        let _ = self.hand_out(boot_time(), &mut never_enough(&mut *on_item));
         let skipped = self.skipped()?;
         let scopes: Vec<ScopeId> = self.scopes.keys().copied().collect();
         for scope in scopes {
@@ -430,6 +465,13 @@ impl Tracer {
 impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
+    }
+}
+
+fn never_enough(mut on_item: impl FnMut(Item)) -> impl FnMut(Item) -> ControlFlow<()> {
+    move |item| {
+        on_item(item);
+        ControlFlow::Continue(())
     }
 }
 

@@ -112,6 +112,14 @@ impl Program {
         Line::parse(&text)
     }
 
+    /// Waits for a message on stderr that has these words, if it is not among those that were waited past.
+    #[track_caller]
+    pub(crate) fn wait_until_said(&mut self, words: &str) {
+        if !self.stderr.seen().iter().any(|line| line.contains(words)) {
+            self.wait_for_message(words);
+        }
+    }
+
     /// Waits for the next line of the log with this msg.
     #[track_caller]
     pub(crate) fn wait_for_line(&mut self, msg: &str) -> Line {

@@ -177,6 +177,14 @@ fn root_a_reader_that_stands_still_for_a_whole_storm() {
     verdict.names_all_gaps();
 }
 
+/// What does not fit into the queue waits in the ring, as long as the output takes something.
+#[test]
+fn root_a_queue_that_is_much_smaller_than_what_comes() {
+    let mut proof = Proof::begin(&["--queue-size", "16KiB", "--ring-size", "16MiB"]);
+    proof.storm(20_000, 100, 1);
+    proof.end().is_whole();
+}
+
 #[test]
 fn root_an_output_that_stalls() {
     let mut proof = Proof::without_a_trace(tempfile::tempdir().expect("a temporary folder"), PathBuf::new());
@@ -255,7 +263,8 @@ fn root_a_disk_that_is_full_from_the_beginning() {
     let mut proof = Proof::without_a_trace(folder, disk.0.path().join("log"));
     proof.workspace.tell("sleep 600 & sleep 600 &");
     let mut program = proof.trace(&[]);
-    program.wait_for_message("the log cannot be written");
+    // Two threads say that and that tracing has begun.
+    program.wait_until_said("the log cannot be written");
     disk.grow("64m");
     program.wait_for_message("the log can be written again");
     proof.program = Some(program);

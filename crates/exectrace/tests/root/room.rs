@@ -1,5 +1,6 @@
 //! A ring that gets full: what goes first, and that a scope that floods leaves room for its neighbours.
 
+use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -80,6 +81,30 @@ fn root_the_smallest_records_outnumber_the_whole_ones_that_would_have_fit() {
     let (events, _) = part(drain(&mut workspace.tracer));
     // Whole, an exec takes more than 4,400 bytes of the 262,144.
     assert!(events.len() > 3 * 262_144 / 4_400, "{}", events.len());
+}
+
+/// Who has enough for now finds the rest in the ring, in order and whole.
+#[test]
+fn root_what_a_reader_cannot_take_waits_in_the_ring() {
+    let mut workspace = Workspace::with(Tracer::builder().ring_bytes(4 << 20));
+    workspace.namespace.run(on_one_cpu(command("storm").args([target(), "1", "2000", "0"])));
+    let (mut items, mut parts) = (Vec::new(), 0);
+    let mut flow = ControlFlow::Break(());
+    while flow.is_break() {
+        let before = items.len();
+        flow = workspace
+            .tracer
+            .try_drain(|item| {
+                items.push(item);
+                ControlFlow::Break(())
+            })
+            .expect("a tracer that reads");
+        assert!(items.len() - before <= 256, "{} at a time", items.len() - before);
+        parts += 1;
+    }
+    assert!(parts > 2001 / 256, "{parts}");
+    let words: Vec<String> = no_loss(items).iter().skip(1).map(word).collect();
+    assert_eq!(words, (0..2000).map(|number| format!("0-{number}")).collect::<Vec<_>>());
 }
 
 /// Two workspaces of one tracer.
