@@ -188,11 +188,15 @@ fn root_a_queue_that_is_much_smaller_than_what_comes() {
 #[test]
 fn root_an_output_that_stalls() {
     let mut proof = Proof::without_a_trace(tempfile::tempdir().expect("a temporary folder"), PathBuf::new());
-    let options = ["trace", "--pid-ns", &proof.number, "--queue-size", "256KiB", "--ring-size", "256KiB"];
-    let (mut program, stdout) = Program::start_unread(&mut exectrace(options));
+    let options = ["--queue-size", "256KiB", "--ring-size", "256KiB", "--ledger-interval", "1s"];
+    let mut trace = exectrace(["trace", "--pid-ns", &proof.number]);
+    let (mut program, stdout) = Program::start_unread(trace.args(options));
     program.wait_for_message("tracing");
     proof.storm(20_000, 0, 0);
     program.read(stdout);
+    // Until then the ring may be as full as the queue.
+    let is_accounted_for = |ledger: &Value| ledger["seen"] == proof.ran && ledger["waiting"] == 0;
+    while !is_accounted_for(program.wait_for_line("ledger").field("ledger")) {}
     // So that the log goes on after the gap.
     let marker = proof.workspace.ask("/bin/echo after");
     assert_eq!(marker, "after");
