@@ -241,7 +241,7 @@ impl Pipeline {
         }
         tracer.detach();
         let (pinned, deadline) = (self.pinned && !unpins, Instant::now() + DRAIN);
-        failed.extend(self.drain(&mut tracer, pinned, deadline).err());
+        let drained = self.drain(&mut tracer, pinned, deadline).map_err(|error| failed.push(error)).unwrap_or(true);
         failed.extend(give_account(&tracer, &self.scopes, account).err());
         let stop = Entry::Stop(Stop { why, pinned, position: tracer.position() });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
@@ -252,13 +252,17 @@ impl Pipeline {
         if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
         }
-        let Ok(Written { mut lost, broken, sink }) = written else {
+        let Ok(Written { mut lost, left, broken, sink }) = written else {
             let stays = if pinned { "stays in the pin" } else { "is lost" };
             let stalled = format!("the output takes nothing: what was waiting for it {stays}");
             return Err(Failed(Exit::Output, stalled).into());
         };
         if let Some(error) = broken {
             return Err(error).context(Failed(Exit::Output, "the log could not be written".to_owned()));
+        }
+        if left || !drained {
+            let slow = "the output is too slow: what was waiting for it stays in the pin";
+            return Err(Failed(Exit::Output, slow.to_owned()).into());
         }
         lost.add_all(untold);
         if !lost.is_empty() {
@@ -269,16 +273,16 @@ impl Pipeline {
     }
 
     /// Reads the ring to its end, waiting for an output that takes what there is until a deadline. What then has no room
-    /// is counted, or left where it is if a pin keeps it.
-    fn drain(&mut self, tracer: &mut Tracer, pinned: bool, deadline: Instant) -> anyhow::Result<()> {
+    /// is counted, or left where it is if a pin keeps it; returns whether nothing was left.
+    fn drain(&mut self, tracer: &mut Tracer, pinned: bool, deadline: Instant) -> anyhow::Result<bool> {
         loop {
             let flow = tracer.try_drain(|item| self.take(item)).context("reading the kernel's last records")?;
             if !self.wait_for_room(deadline) && pinned {
                 self.rest.leave();
-                return Ok(());
+                return Ok(false);
             }
             if flow.is_continue() {
-                return Ok(());
+                return Ok(true);
             }
         }
     }

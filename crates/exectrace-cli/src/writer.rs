@@ -55,6 +55,8 @@ pub(crate) enum Encoder {
 pub(crate) struct Written {
     /// What is missing and could not be told.
     pub(crate) lost: Tally,
+    /// Something was left in a pinned ring ([`Rest::leave`]).
+    pub(crate) left: bool,
     /// Why it ended early.
     pub(crate) broken: Option<std::io::Error>,
     /// For another run.
@@ -96,6 +98,8 @@ pub(crate) struct Writer {
     lost: Tally,
     /// The last write failed.
     failing: bool,
+    /// Something was left in the ring.
+    left: bool,
     rest: Arc<Rest>,
 }
 
@@ -113,6 +117,7 @@ impl Writer {
             first: vec![start],
             lost: Tally::default(),
             failing: false,
+            left: false,
             rest,
         }
     }
@@ -134,7 +139,7 @@ impl Writer {
                 }
             }
             if let Err(error) = self.write(&mut batch) {
-                return Written { lost: self.lost, broken: Some(error), sink: self.sink };
+                return self.written(Some(error));
             }
             self.refresh_labels();
             taken = queue.wait(LABELS_EVERY);
@@ -149,7 +154,11 @@ impl Writer {
         self.begin(&mut batch);
         self.tell_lost(&mut batch);
         let broken = self.write(&mut batch).err();
-        Written { lost: self.lost, broken, sink: self.sink }
+        self.written(broken)
+    }
+
+    fn written(self, broken: Option<std::io::Error>) -> Written {
+        Written { lost: self.lost, left: self.left, broken, sink: self.sink }
     }
 
     fn begin(&mut self, batch: &mut Batch) {
@@ -164,6 +173,7 @@ impl Writer {
             (LEAVE, Some(_)) => {
                 // It waits in the ring for who takes over, if nothing beyond it is committed.
                 self.journal = None;
+                self.left = true;
                 return;
             }
             (WRITE.., _) => {}

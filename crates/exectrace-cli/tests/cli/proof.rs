@@ -2,8 +2,10 @@
 //! and those that were lost are all that ran, exactly, and `verify` says the same.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -313,7 +315,7 @@ impl Drop for Slow {
 #[test]
 fn root_a_process_that_has_5_percent_of_a_processor() {
     let Some(slow) = Slow::new() else { return };
-    let mut proof = Proof::begin(&["--ring-size", "512KiB"]);
+    let mut proof = Proof::begin(&["--ring-size", "64KiB"]);
     slow.add(proof.pid());
     proof.storm(20_000, 100, 1);
     let verdict = proof.end();
@@ -350,8 +352,9 @@ fn killed_at_random(kills: u64, (count, bytes, args): (u64, u64, u64)) -> Verdic
     let mut random = Random(seed);
     let bpf = BpfFs::new();
     let pin = bpf.pin();
+    // The ring has room for all of it, however long a start takes.
     let options =
-        ["--pin", pin.as_str(), "--ring-size", "16MiB", "--chain", "--ledger-interval", "1s", "--watchdog", "1s"];
+        ["--pin", pin.as_str(), "--ring-size", "64MiB", "--chain", "--ledger-interval", "1s", "--watchdog", "1s"];
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = folder.path().join("log");
     let mut proof = Proof::without_a_trace(folder, log);
@@ -372,7 +375,10 @@ fn killed_at_random(kills: u64, (count, bytes, args): (u64, u64, u64)) -> Verdic
         program = proof.trace(&options);
     }
     proof.workspace.tell("wait $storm");
-    proof.program = Some(program);
+    // What a stop has no time for stays in the pin, and who takes over writes it.
+    while program.stop().1.code != Some(0) {
+        program = proof.trace(&options);
+    }
     proof.end()
 }
 
@@ -410,6 +416,39 @@ fn root_killed_after_a_full_disk() {
     let verdict = proof.end();
     // What the first could not write is either told for good, or found in the ring by the second; never both.
     verdict.has_findings_of(&["lost", "torn", "not-resumed"]);
+}
+
+/// An output that goes on, but not fast enough for what a stop may take: the rest waits for who takes over.
+#[test]
+fn root_an_output_that_is_too_slow_for_a_stop_leaves_the_rest_in_the_pin() {
+    let bpf = BpfFs::new();
+    let pin = bpf.pin();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let mut proof = Proof::without_a_trace(folder, log);
+    let options = ["--pin", pin.as_str(), "--queue-size", "256KiB"];
+    let mut trace = exectrace(["trace", "--pid-ns", &proof.number]);
+    let (mut program, mut stdout) = Program::start_unread(trace.args(options));
+    program.wait_for_message("tracing");
+    proof.storm(3_000, 0, 0);
+    let mut slowly_read = fs::File::create(&proof.log).expect("a file");
+    let slow = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stdout.read(&mut piece) {
+            slowly_read.write_all(&piece[..count]).expect("a file");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let (took, stopped) = program.stop();
+    assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&took), "{took:?}");
+    assert_eq!(stopped.code, Some(5), "{:?}", stopped.messages);
+    stopped.says("stays in the pin");
+    slow.join().expect("all that was written");
+    proof.program = Some(proof.trace(&options));
+    let verdict = proof.end();
+    // The last line before the end may be cut.
+    verdict.has_findings_of(&["torn", "not-resumed"]);
+    assert_eq!((verdict.execs, verdict.lost), (3_001, 0), "{:#}", verdict.report);
 }
 
 fn size(log: &Path) -> u64 {
