@@ -276,12 +276,12 @@ impl Pipeline {
     /// is counted, or left where it is if a pin keeps it; returns whether nothing was left.
     fn drain(&mut self, tracer: &mut Tracer, pinned: bool, deadline: Instant) -> anyhow::Result<bool> {
         loop {
-            let flow = tracer.try_drain(|item| self.take(item)).context("reading the kernel's last records")?;
+            let flow = tracer.try_drain(|item| self.take(item)).context("reading the kernel's last records");
             if !self.wait_for_room(deadline) && pinned {
                 self.rest.leave();
                 return Ok(false);
             }
-            if flow.is_continue() {
+            if flow?.is_continue() {
                 return Ok(true);
             }
         }
