@@ -430,7 +430,6 @@ fn root_an_output_that_is_too_slow_for_a_stop_leaves_the_rest_in_the_pin() {
     let mut trace = exectrace(["trace", "--pid-ns", &proof.number]);
     let (mut program, mut stdout) = Program::start_unread(trace.args(options));
     program.wait_for_message("tracing");
-    proof.storm(3_000, 0, 0);
     let mut slowly_read = fs::File::create(&proof.log).expect("a file");
     let slow = std::thread::spawn(move || {
         let mut piece = [0; 4096];
@@ -439,6 +438,7 @@ fn root_an_output_that_is_too_slow_for_a_stop_leaves_the_rest_in_the_pin() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
+    proof.storm(3_000, 0, 0);
     let (took, stopped) = program.stop();
     assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&took), "{took:?}");
     assert_eq!(stopped.code, Some(5), "{:?}", stopped.messages);
