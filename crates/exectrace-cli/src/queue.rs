@@ -1,8 +1,8 @@
 //! Between the thread that reads the ring and the one that writes the log: bounded.
 //!
 //! The reader waits for room as long as there is hope (`backpressure`). What is refused for good is counted, and told at
-//! its place as soon as something fits again. Where several scopes share it, one
-//! may take up a multiple of what is still free, as in the kernel's ring, so that one that floods leaves room for others.
+//! its place as soon as something fits again. Where several scopes share it, one may take up a multiple of what is still
+//! free, as in the kernel's ring, so that one that floods leaves room for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
