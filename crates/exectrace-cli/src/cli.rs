@@ -1,5 +1,8 @@
 //! The command line: words -> [`Cli`]. Nothing here touches the system.
 
+#[cfg(feature = "kubernetes")]
+pub(crate) mod cluster;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +39,21 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Remove what a tracer with --pin left behind
     Unpin(UnpinArgs),
+    /// Switch process logging on: every new workspace gets a sidecar
+    #[cfg(feature = "kubernetes")]
+    Enable(cluster::SwitchArgs),
+    /// Switch process logging off, for new workspaces
+    #[cfg(feature = "kubernetes")]
+    Disable(cluster::SwitchArgs),
+    /// Tell which workspaces and nodes are traced, and why the others are not
+    #[cfg(feature = "kubernetes")]
+    Status(cluster::StatusArgs),
+    /// Read the log of workspaces, from their pods or from files
+    #[cfg(feature = "kubernetes")]
+    Logs(cluster::LogsArgs),
+    /// Add the sidecar to new workspaces, as a webhook of the API server
+    #[cfg(feature = "kubernetes")]
+    Webhook(cluster::WebhookArgs),
     /// Measure what tracing costs on this machine, beside other tools that are installed
     Bench(BenchArgs),
     /// Print a completion script for a shell

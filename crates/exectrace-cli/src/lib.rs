@@ -47,6 +47,16 @@ pub fn main() -> ExitCode {
         Command::Check(args) => command::check::main(args),
         Command::Verify(args) => command::verify::main(args),
         Command::Unpin(args) => command::unpin::main(&args),
+        #[cfg(feature = "kubernetes")]
+        Command::Enable(args) => command::switch::main(&args, true),
+        #[cfg(feature = "kubernetes")]
+        Command::Disable(args) => command::switch::main(&args, false),
+        #[cfg(feature = "kubernetes")]
+        Command::Status(args) => command::status::main(&args),
+        #[cfg(feature = "kubernetes")]
+        Command::Logs(args) => command::logs::main(&args),
+        #[cfg(feature = "kubernetes")]
+        Command::Webhook(args) => command::webhook::main(&args),
         Command::Bench(args) => command::bench::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),

@@ -3,11 +3,19 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod generate;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod logs;
 pub(crate) mod run;
 pub(crate) mod sidecar;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod status;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod switch;
 pub(crate) mod trace;
 pub(crate) mod unpin;
 pub(crate) mod verify;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod webhook;
 
 use std::path::Path;
 use std::process::ExitCode;

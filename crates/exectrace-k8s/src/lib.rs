@@ -1,0 +1,14 @@
+//! exectrace in Kubernetes: the switch, the webhook that adds the sidecar, coverage, and the pods' logs.
+//!
+//! What decides is pure and has no cluster: [`settings`], [`workspace`], `mutate`, `coverage`. What talks to the API
+//! server or listens is around it. Nothing here knows of the kernel; the container that is added is described by the
+//! flags of `exectrace sidecar`.
+
+#[cfg(feature = "cluster")]
+pub mod api;
+#[cfg(feature = "cluster")]
+pub mod client;
+pub mod names;
+#[cfg(feature = "cluster")]
+pub mod settings;
+pub mod workspace;
