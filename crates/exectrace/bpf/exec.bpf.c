@@ -74,6 +74,7 @@ static __always_inline bool send_fixed(struct exec_scratch *scratch, struct scop
 	record->exe_len = 0;
 	record->cwd_len = 0;
 	record->tty_len = 0;
+	record->container_len = 0;
 	record->args_wanted = 0;
 	record->head.args_len = 0;
 	return send(budget, scratch, sizeof(*record));
@@ -146,6 +147,8 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	copy_file(record, bprm);
 	if (old_tid != task->pid)
 		record->head.flags |= EXEC_THREAD;
+	if (place->nested)
+		record->head.flags |= EXEC_NESTED;
 	if (bpf_core_field_exists(bprm->interp_flags) &&
 	    bprm->interp_flags & BINPRM_FLAGS_PRESERVE_ARGV0)
 		record->head.flags |= EXEC_ARGV0_KEPT;
@@ -176,6 +179,8 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	record->exe_len = 0;
 	record->cwd_len = 0;
 	record->tty_len = 0;
+	record->container_len = 0;
+	record->pad = 0;
 	tail = 0;
 	if (bprm->interp != bprm->filename)
 		record->head.flags |= EXEC_SCRIPT;
@@ -197,6 +202,8 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 		tail += record->cwd_len;
 		record->tty_len = append_tty(scratch, tail, task);
 		tail += record->tty_len;
+		record->container_len = append_container(scratch, tail, place);
+		tail += record->container_len;
 	} else {
 		record->head.flags |= EXEC_STRINGS_TIGHT;
 		stats->strings_ring_full++;
@@ -215,7 +222,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	record->args_wanted = args_total;
 	len = args_total;
 	AT_MOST(len, ARGS_FIRST);
-	AT_MOST(tail, TAIL_STRINGS + TTY_LEN);
+	AT_MOST(tail, TAIL_STRINGS + TTY_LEN + CGROUP_NAME_LEN);
 	if (bpf_probe_read_user(&scratch->tail[tail], len, args)) {
 		stats->args_fault++;
 		record->head.flags |= EXEC_ARGS_FAULT;

@@ -128,6 +128,10 @@ static __always_inline void record_claim(struct task_struct *task, const struct 
 	tail += record->cwd_len;
 	record->tty_len = append_tty(scratch, tail, task);
 	tail += record->tty_len;
+	record->container_len = append_container(scratch, tail, place);
+	tail += record->container_len;
+	if (place->nested)
+		record->head.flags |= EXEC_NESTED;
 
 	args->head.args_len = 0;
 	args->head.args_offset = 0;
@@ -138,7 +142,7 @@ static __always_inline void record_claim(struct task_struct *task, const struct 
 	record->head.flags |= args->head.flags;
 	len = *(volatile __u32 *)&args->head.args_len;
 	AT_MOST(len, ARGS_FIRST);
-	AT_MOST(tail, TAIL_STRINGS + TTY_LEN);
+	AT_MOST(tail, TAIL_STRINGS + TTY_LEN + CGROUP_NAME_LEN);
 	if (bpf_probe_read_kernel(&scratch->tail[tail], len, args->bytes))
 		len = 0;
 	record->head.args_len = len;

@@ -124,4 +124,21 @@ static __always_inline __u32 append_tty(struct exec_scratch *scratch, __u64 tail
 	return tty ? append_string(scratch, tail, TTY_LEN, tty->name, 0, 0) : 0;
 }
 
+/* Appends the name of the cgroup of the pod's container, if the scope is a pod. */
+static __always_inline __u32 append_container(struct exec_scratch *scratch, __u64 tail,
+					      const struct place *place)
+{
+	const char *name;
+	long len;
+
+	if (!scope_index.pod || place->scope != scope_index.pod)
+		return 0;
+	name = (const char *)container_of_task();
+	if (!name)
+		return 0;
+	AT_MOST(tail, TAIL_STRINGS + TTY_LEN);
+	len = bpf_probe_read_kernel_str(&scratch->tail[tail], CGROUP_NAME_LEN, name);
+	return len > 0 ? len - 1 : 0;
+}
+
 #endif

@@ -175,6 +175,12 @@ struct nsproxy {
 
 struct kernfs_node {
 	__u64 id;
+	const char *name;
+	struct kernfs_node *__parent; /* from 6.15 on */
+};
+
+struct kernfs_node___before {
+	struct kernfs_node *parent; /* up to 6.14 */
 };
 
 struct cgroup {

@@ -48,6 +48,12 @@ volatile struct scope_index {
 	__u32 forks_missed; /* 1: some fork left no row, for want of room or skipped; the programs
 			       set it too */
 	__u32 changes; /* goes up when scopes have come or gone */
+	__u32 pod; /* number of the scope that is a pod, 0: none */
+	__u32 pod_level; /* of its cgroup */
+	__u32 pod_ns_level; /* of its containers' PID namespaces; 0: they have none of their own */
+	__u32 tracer_level; /* of the cgroup of the tracer's own container in the pod */
+	__u64 pod_cgroup; /* id */
+	__u64 tracer_cgroup; /* id */
 	char own_name[COMM_LEN];
 } scope_index;
 
@@ -73,7 +79,7 @@ struct place {
 	__u32 scope; /* 0: nobody's */
 	__u32 level; /* of the PID namespace in which vpid is told */
 	__u32 tree; /* the scope, if it is a process tree */
-	__u32 pad;
+	__u32 nested; /* 1: in a container within one of the pod's */
 	__u64 cgroup;
 };
 
@@ -182,7 +188,7 @@ struct path_scratch {
 /* A record in the making; too large for the stack. */
 struct exec_scratch {
 	struct exec_record record;
-	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + TTY_LEN + ARGS_FIRST];
+	char tail[PATH_LEN + INTERP_LEN + 2 * PATH_LEN + TTY_LEN + CGROUP_NAME_LEN + ARGS_FIRST];
 	__u64 args; /* where in the image's memory they begin */
 	__u64 busy; /* 1: an attempt that failed is being recorded here */
 };

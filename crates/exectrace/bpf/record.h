@@ -23,6 +23,11 @@
  * holds 255 bytes, a line written to binfmt_misc's register 1,920. */
 #define INTERP_LEN 2048
 
+/* What a folder of cgroups can be called, NAME_MAX with the NUL. */
+#define CGROUP_NAME_LEN 256
+/* Cgroups above a process, its own included, that are told. */
+#define CGROUPS_ABOVE 64
+
 /* Argument bytes in the exec_record itself and in each args_record. A per-CPU
  * map value, where records are made, holds at most 32,768 bytes in all. */
 #define ARGS_FIRST 16128
@@ -38,7 +43,7 @@
 
 /* Goes up with every change of what the records say. */
 enum record_version {
-	RECORD_VERSION = 2,
+	RECORD_VERSION = 3,
 };
 
 enum record_kind {
@@ -67,6 +72,7 @@ enum exec_flag {
 	EXEC_SETUID = 1 << 3, /* a set-user-ID or set-group-ID bit took effect */
 	EXEC_THREAD = 1 << 4, /* called by a thread that was not the leader */
 	EXEC_ARGV0_KEPT = 1 << 5, /* binfmt_misc with flag P: argv[0] follows the path */
+	EXEC_NESTED = 1 << 6, /* in a container within a container of the pod */
 
 	/* what could not be read, or not wholly */
 	EXEC_FILENAME_FAULT = 1 << 8,
@@ -139,6 +145,8 @@ struct exec_record {
 	__u32 exe_len;
 	__u32 cwd_len;
 	__u32 tty_len;
+	__u32 container_len; /* name of the cgroup of the pod's container */
+	__u32 pad;
 };
 
 /* The end of a process whose own image was logged. */
@@ -207,6 +215,21 @@ struct ns_scope {
 	__u32 pad;
 };
 
+/* A cgroup of the unified hierarchy. */
+struct named_cgroup {
+	__u64 id;
+	char name[CGROUP_NAME_LEN];
+};
+
+/* Where the process that asks is: written by own_place of pod.bpf.c, read by the tracer. */
+struct own_place {
+	__u32 levels; /* how many cgroups were found */
+	__u32 complete; /* 1: the last of them is the hierarchy's root */
+	__u32 ns_level; /* of its PID namespace, 0: the initial one */
+	__u32 pad;
+	struct named_cgroup cgroups[CGROUPS_ABOVE]; /* the process's own first */
+};
+
 /* Failed attempts to record; in settings. */
 enum failed {
 	FAILED_NONE = 0,
@@ -229,7 +252,7 @@ struct exclude_key {
 	_Static_assert(sizeof(type) == __builtin_offsetof(type, last) + sizeof(((type *)0)->last), \
 		       #type " has a hole at its end")
 SAME_SIZE(struct record_head, args_len);
-SAME_SIZE(struct exec_record, tty_len);
+SAME_SIZE(struct exec_record, pad);
 SAME_SIZE(struct exit_record, comm);
 SAME_SIZE(struct process, comm);
 SAME_SIZE(struct ns_scope, pad);

@@ -6,9 +6,9 @@
  * and with each cgroup all its ancestors, so nothing is walked and no depth
  * hides anything.
  *
- * What the tracer itself started last comes first, which only prove that it sees. Then a
- * process tree, then the innermost PID namespace, then the
- * innermost cgroup, then the whole node.
+ * What the tracer itself started last comes first, which only proves that it sees. Then a
+ * process tree, then a pod, then the innermost PID namespace, then the innermost
+ * cgroup, then the whole node.
  */
 #ifndef EXECTRACE_SCOPE_H
 #define EXECTRACE_SCOPE_H
@@ -83,25 +83,31 @@ __noinline __u64 scope_of_pid_ns(void)
 	return level << 32 | found;
 }
 
+/* Of a cgroup that lies at this level or below it. */
 static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 {
 	struct cgroup *ancestor = NULL;
 	__u64 id = 0;
 
-	if (settings.casts)
-		return bpf_get_current_ancestor_cgroup_id(level);
 	if (bpf_core_field_exists(cgroup->ancestors)) {
 		bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
 				      (void *)cgroup +
 					      bpf_core_field_offset(struct cgroup, ancestors) +
 					      level * sizeof(ancestor));
-		return BPF_CORE_READ(ancestor, kn, id);
+		return FOLLOW(ancestor, kn, id);
 	}
 	bpf_probe_read_kernel(&id, sizeof(id),
 			      (void *)cgroup +
 				      bpf_core_field_offset(struct cgroup___ids, ancestor_ids) +
 				      level * sizeof(id));
 	return id;
+}
+
+/* The same of the current task's. */
+static __always_inline __u64 own_ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+	return settings.casts ? bpf_get_current_ancestor_cgroup_id(level)
+			      : ancestor_id(cgroup, level);
 }
 
 __noinline __u32 scope_of_cgroup(void)
@@ -119,12 +125,93 @@ __noinline __u32 scope_of_cgroup(void)
 			break;
 		if (!(levels >> i & 1))
 			continue;
-		id = ancestor_id(cgroup, i);
+		id = own_ancestor_id(cgroup, i);
 		scope = bpf_map_lookup_elem(&cgroup_scopes, &id);
 		if (scope)
 			found = *scope;
 	}
 	return found;
+}
+
+static __always_inline bool is_in_pod(struct cgroup *cgroup)
+{
+	__u32 level = scope_index.pod_level & (CGROUP_LEVELS - 1);
+
+	return (__u32)FOLLOW(cgroup, level) >= level &&
+	       ancestor_id(cgroup, level) == scope_index.pod_cgroup;
+}
+
+/* The container in which the tracer runs is in the pod, and no part of the workspace. */
+static __always_inline bool is_tracer_s(struct cgroup *cgroup)
+{
+	__u32 level = scope_index.tracer_level & (CGROUP_LEVELS - 1);
+
+	return (__u32)FOLLOW(cgroup, level) >= level &&
+	       ancestor_id(cgroup, level) == scope_index.tracer_cgroup;
+}
+
+/*
+ * The cgroup by which the current task is in the pod: its own, or that of the init of
+ * the PID namespace, at the level of the pod's containers, in which it is. So what a
+ * container engine within the pod starts is the pod's, wherever the engine puts its
+ * cgroups. 0: it is not in the pod.
+ */
+static __always_inline __u64 cgroup_in_pod(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task(), *init;
+	struct cgroup *cgroup = FOLLOW(task, cgroups, dfl_cgrp);
+	__u32 level = scope_index.pod_ns_level & (MAX_PID_NS_LEVEL - 1);
+	struct upid upid;
+	struct pid *pid;
+
+	if (!is_in_pod(cgroup)) {
+		pid = BPF_CORE_READ(task, thread_pid);
+		if (!level || (__u32)FOLLOW(pid, level) < level || read_upid(&upid, pid, level))
+			return 0;
+		init = FOLLOW(upid.ns, child_reaper);
+		if (!init)
+			return 0;
+		cgroup = FOLLOW(init, cgroups, dfl_cgrp);
+		if (!is_in_pod(cgroup))
+			return 0;
+	}
+	return is_tracer_s(cgroup) ? 0 : (__u64)cgroup;
+}
+
+/* Upper half: the level of the PID namespace in which the task is numbered. Its highest
+ * bit: the task is nested. */
+__noinline __u64 scope_of_pod(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u64 level = FOLLOW(pid, level), outer = scope_index.pod_ns_level, nested;
+	__u64 cgroup = cgroup_in_pod();
+
+	if (!cgroup)
+		return level << 32;
+	nested = level > outer || cgroup != (__u64)FOLLOW(task, cgroups, dfl_cgrp);
+	if (level > outer)
+		level = outer;
+	return nested << 63 | level << 32 | scope_index.pod;
+}
+
+/* Where the name of the cgroup lies that holds the container of the pod in which the
+ * current task is; the pod's cgroup is the one above it. 0: it has none. */
+__noinline __u64 container_of_task(void)
+{
+	struct cgroup *cgroup = (void *)cgroup_in_pod();
+	struct kernfs_node *node = cgroup ? BPF_CORE_READ(cgroup, kn) : NULL, *above;
+
+	for (__u32 i = 0; i < CGROUP_LEVELS && node; i++) {
+		if (bpf_core_field_exists(node->__parent))
+			above = BPF_CORE_READ(node, __parent);
+		else
+			above = BPF_CORE_READ((struct kernfs_node___before *)node, parent);
+		if (above && BPF_CORE_READ(above, id) == scope_index.pod_cgroup)
+			return (__u64)BPF_CORE_READ(node, name);
+		node = above;
+	}
+	return 0;
 }
 
 /* Of the current task, which the caller has as a pointer that it may follow. */
@@ -143,6 +230,13 @@ static __always_inline struct place place_of(struct task_struct *task, __u32 see
 		process = process_of(task, seen_exec);
 		place.scope = process ? process->tree : tree_above(task);
 		place.tree = place.scope;
+	}
+	if (!place.scope && scope_index.pod) {
+		__u64 found = scope_of_pod();
+
+		place.scope = (__u32)found;
+		place.level = found >> 32 & (MAX_PID_NS_LEVEL - 1);
+		place.nested = found >> 63;
 	}
 	if (!place.scope && scope_index.pid_namespaces) {
 		__u64 found = scope_of_pid_ns();

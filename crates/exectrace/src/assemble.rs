@@ -20,6 +20,7 @@ pub(crate) struct Exec {
     pub(crate) cwd: Vec<u8>,
     pub(crate) args: Vec<u8>,
     pub(crate) tty: Vec<u8>,
+    pub(crate) container: Vec<u8>,
     /// A piece that the kernel had read found no room in the ring.
     pub(crate) args_lost: bool,
     /// Where its first record lies in the ring.
@@ -37,6 +38,7 @@ impl Exec {
             exe: record.exe.to_vec(),
             cwd: record.cwd.to_vec(),
             tty: record.tty.to_vec(),
+            container: record.container.to_vec(),
             args,
             args_lost: false,
             first,
@@ -149,7 +151,7 @@ mod tests {
 
     fn exec(cpu: u32, seq: u64, wanted: u32, args: &[u8]) -> Vec<u8> {
         let fixed = exec_record { head: head(cpu, seq), args_wanted: wanted, args_total: wanted, ..Default::default() };
-        exec_bytes(fixed, [b"/bin/x", b"", b"/bin/x", b"/", b"", args])
+        exec_bytes(fixed, [b"/bin/x", b"", b"/bin/x", b"/", b"", b"", args])
     }
 
     fn piece(cpu: u32, seq: u64, offset: u32, args: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::assemble::Exec;
 use crate::event::{Args, Ended, Event, ExecId, FailedExec, Hook, Interpreter, Origin, Partial, Status, Traits};
+use crate::pod;
 use crate::scope::ScopeId;
 use crate::skel::types::{exec_flag, exit_record, hook, image, record_head};
 
@@ -94,6 +95,7 @@ impl Enricher {
             interpreter: view.interpreter,
             cwd: exec.cwd,
             tty: Some(exec.tty).filter(|name| !name.is_empty()).map(terminal_name),
+            container: pod::container_of(&exec.container),
             cgroup: fixed.cgroup,
             ns_level: fixed.ns_level,
             pid_ns: fixed.pid_ns,
@@ -177,6 +179,7 @@ fn traits_of(flags: u32) -> Traits {
             (exec_flag::EXEC_DELETED, Traits::DELETED),
             (exec_flag::EXEC_SETUID, Traits::SETUID),
             (exec_flag::EXEC_THREAD, Traits::THREAD),
+            (exec_flag::EXEC_NESTED, Traits::NESTED),
         ],
     )
 }
@@ -249,6 +252,7 @@ mod tests {
             exe: filename.to_vec(),
             cwd: b"/".to_vec(),
             tty: Vec::new(),
+            container: Vec::new(),
             args,
             args_lost: false,
             first: crate::ring::Span { start: 0, end: 0 },

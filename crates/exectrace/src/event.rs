@@ -29,7 +29,8 @@ pub struct Event {
     pub argv: Args,
     /// The process (thread group).
     pub pid: u32,
-    /// The process's number in the PID namespace of the scope, or in its own where the scope is no such namespace.
+    /// The process's number in the PID namespace of the scope, for a pod in that of its container; or in its own where the
+    /// scope has none.
     pub vpid: u32,
     /// The parent when the exec happened.
     pub ppid: u32,
@@ -60,6 +61,9 @@ pub struct Event {
     pub cwd: Vec<u8>,
     /// The controlling terminal, as in `pts/3`.
     pub tty: Option<Vec<u8>>,
+    /// The container of the pod in which the process is, by the runtime's id, if the scope is a pod; for a nested one the
+    /// container that it runs in. `None` where the process is in the pod and in none of its containers.
+    pub container: Option<Vec<u8>>,
     /// Id of the cgroup in the unified hierarchy.
     pub cgroup: u64,
     /// Depth of the process's PID namespace; 0 is the initial one.
@@ -235,6 +239,8 @@ bitflags! {
         const LD_SO = 1 << 3;
         /// A thread that was not the leader called exec.
         const THREAD = 1 << 4;
+        /// In a pod: the process runs in a container, or another PID namespace, within one of the pod's.
+        const NESTED = 1 << 5;
     }
 
     /// Parts that could not be read, or not wholly, and why.

@@ -165,7 +165,7 @@ mod tests {
         push(&mut inbox, 5, &args_bytes(record_head { args_offset: 3, ..head(5) }, b"BBB"));
         // Number 6 held the last piece and found no room.
         let next = exec_record { head: head(7), args_wanted: 2, args_total: 2, ..Default::default() };
-        push(&mut inbox, 7, &exec_bytes(next, [b"/bin/x", b"", b"/bin/x", b"/", b"", b"x\0"]));
+        push(&mut inbox, 7, &exec_bytes(next, [b"/bin/x", b"", b"/bin/x", b"/", b"", b"", b"x\0"]));
         let losses = inbox.arrivals.iter().filter(|arrival| matches!(arrival, Arrival::Lost(_))).count();
         assert_eq!((inbox.arrivals.len(), losses), (1, 0));
         assert_eq!(inbox.ledger.on_counter((ScopeId::FIRST, hook::HOOK_EXEC.0, 0), 0), 0);

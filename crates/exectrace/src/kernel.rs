@@ -175,7 +175,7 @@ fn row_of(scope: ScopeId) -> usize {
 /// Words of `scope_index`.
 pub(crate) struct Index<'a>(&'a Mapped);
 
-/// A word of four bytes in `scope_index`, by its offset.
+/// A word in `scope_index`, of four bytes if nothing else is said, by its offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Field(usize);
 
@@ -203,7 +203,13 @@ fields! {
     OWN_TGID: own_tgid,
     OWN_WANTED: own_wanted,
     PID_NAMESPACES: pid_namespaces,
+    POD: pod,
+    POD_CGROUP: pod_cgroup,
+    POD_LEVEL: pod_level,
+    POD_NS_LEVEL: pod_ns_level,
     SCOPES: scopes,
+    TRACER_CGROUP: tracer_cgroup,
+    TRACER_LEVEL: tracer_level,
     TREES: trees,
 }
 
@@ -216,12 +222,14 @@ impl Index<'_> {
         self.0.u32_at(field.0).load(Ordering::Acquire)
     }
 
-    pub(crate) fn cgroup_levels(&self) -> u64 {
-        self.0.u64_at(Field::CGROUP_LEVELS.0).load(Ordering::Acquire)
+    /// Of a field of eight bytes.
+    pub(crate) fn get_u64(&self, field: Field) -> u64 {
+        self.0.u64_at(field.0).load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_cgroup_levels(&self, levels: u64) {
-        self.0.u64_at(Field::CGROUP_LEVELS.0).store(levels, Ordering::Release);
+    /// Of a field of eight bytes.
+    pub(crate) fn set_u64(&self, field: Field, value: u64) {
+        self.0.u64_at(field.0).store(value, Ordering::Release);
     }
 
     /// The name by which the programs will know the tracer.

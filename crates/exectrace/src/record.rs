@@ -26,6 +26,7 @@ pub(crate) struct ExecRecord<'a> {
     pub(crate) exe: &'a [u8],
     pub(crate) cwd: &'a [u8],
     pub(crate) tty: &'a [u8],
+    pub(crate) container: &'a [u8],
     pub(crate) args: &'a [u8],
 }
 
@@ -99,6 +100,7 @@ fn exec(bytes: &[u8], head: record_head) -> Result<ExecRecord<'_>, DecodeError> 
         exe: tail.take(fixed.exe_len)?,
         cwd: tail.take(fixed.cwd_len)?,
         tty: tail.take(fixed.tty_len)?,
+        container: tail.take(fixed.container_len)?,
         args: tail.take(head.args_len)?,
         fixed,
     })
@@ -152,7 +154,10 @@ pub(crate) mod tests {
     use crate::skel::types::exec_flag;
 
     /// An exec_record as the kernel would send it, with the given tail.
-    pub(crate) fn exec_bytes(mut fixed: exec_record, [filename, interp, exe, cwd, tty, args]: [&[u8]; 6]) -> Vec<u8> {
+    pub(crate) fn exec_bytes(
+        mut fixed: exec_record,
+        [filename, interp, exe, cwd, tty, container, args]: [&[u8]; 7],
+    ) -> Vec<u8> {
         let len = |part: &[u8]| u32::try_from(part.len()).expect("a part fits a record");
         fixed.head.version = record_version::RECORD_VERSION;
         fixed.head.kind = record_kind::RECORD_EXEC;
@@ -161,9 +166,10 @@ pub(crate) mod tests {
         fixed.exe_len = len(exe);
         fixed.cwd_len = len(cwd);
         fixed.tty_len = len(tty);
+        fixed.container_len = len(container);
         fixed.head.args_len = len(args);
         let mut bytes = as_bytes(&fixed).to_vec();
-        for part in [filename, interp, exe, cwd, tty, args] {
+        for part in [filename, interp, exe, cwd, tty, container, args] {
             bytes.extend_from_slice(part);
         }
         bytes
@@ -184,7 +190,7 @@ pub(crate) mod tests {
 
     fn sample() -> Vec<u8> {
         let fixed = exec_record { argc: 2, ..Default::default() };
-        exec_bytes(fixed, [b"./run", b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"./run\0-v\0"])
+        exec_bytes(fixed, [b"./run", b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"pod-1", b"./run\0-v\0"])
     }
 
     #[test]
@@ -193,8 +199,8 @@ pub(crate) mod tests {
         let Ok(Record::Exec(exec)) = decode(&bytes) else { panic!("no exec") };
         assert_eq!(exec.fixed.argc, 2);
         assert_eq!(
-            [exec.filename, exec.interp, exec.exe, exec.cwd, exec.tty, exec.args],
-            [&b"./run"[..], b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"./run\0-v\0"]
+            [exec.filename, exec.interp, exec.exe, exec.cwd, exec.tty, exec.container, exec.args],
+            [&b"./run"[..], b"", b"/home/jessie/run", b"/home/jessie", b"pts3", b"pod-1", b"./run\0-v\0"]
         );
     }
 

@@ -49,7 +49,8 @@ impl Scope {
                 let mut known = HashMap::from([(namespace.number(), true)]);
                 procfs.pids().filter(|pid| procfs.is_in_namespace(*pid, &mut known)).collect()
             }
-            Scope::Children | Scope::Pinned(_) => return None,
+            // A pod's other containers have PID namespaces of their own.
+            Scope::Pod(_) | Scope::Children | Scope::Pinned(_) => return None,
         };
         let boot = boot_time();
         let mut running: Vec<Running> = pids.into_iter().filter_map(|pid| look_at(&procfs, pid, boot)).collect();

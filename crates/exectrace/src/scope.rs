@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::cgroup;
+use crate::pod::{Pod, PodError};
 use crate::procfs::{Procfs, Search};
 
 /// Number of a scope; every event carries it.
@@ -51,8 +52,8 @@ impl fmt::Display for ScopeId {
 
 /// A set of processes whose execs are traced.
 ///
-/// Where scopes overlap, an exec belongs to one: to the process tree before the PID namespace before the cgroup before
-/// the node, and to the innermost of a kind.
+/// Where scopes overlap, an exec belongs to one: to the process tree before the pod before the PID namespace before the
+/// cgroup before the node, and to the innermost of a kind.
 #[derive(Debug)]
 pub enum Scope {
     /// A PID namespace and all namespaces below it.
@@ -61,6 +62,8 @@ pub enum Scope {
     Cgroup(Cgroup),
     /// A process and all its descendants; not to be left by `setsid`, a double fork or the death of a parent.
     Tree(Tree),
+    /// The pod in which the calling process itself is, but for the container that it is in.
+    Pod(Pod),
     /// Every process of the node.
     Node,
     /// What the process that traces has itself started last: to see that it sees. It comes before all others, and there
@@ -149,6 +152,7 @@ impl Scope {
             Scope::PidNamespace(namespace) => Identity::of_pid_namespace(namespace.number),
             Scope::Cgroup(cgroup) => Identity::of_cgroup(cgroup.id, &cgroup.path),
             Scope::Tree(tree) => Identity::of_tree(tree),
+            Scope::Pod(pod) => Identity::new(6, pod.cgroup.id),
             Scope::Node => Identity::new(4, 0),
             Scope::Children => Identity::CHILDREN,
             Scope::Pinned(_) => Identity::NOBODY,
@@ -197,6 +201,9 @@ pub enum ScopeError {
     /// The number is that of the initial namespace, which is the whole node.
     #[error("{0} is the node's own PID namespace: trace the whole node instead, if that is what you want")]
     InitialNamespace(u32),
+    /// The pod of the calling process is not to be found.
+    #[error(transparent)]
+    Pod(#[from] PodError),
     /// The path is no cgroup of the unified hierarchy.
     #[error("{} is no cgroup v2 that can be traced: {why}", path.display())]
     NoCgroup {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use libbpf_rs::{MapCore, MapFlags};
 
 use crate::kernel::Field;
+use crate::pod::Pod;
 use crate::procfs::Procfs;
 use crate::scope::{Identity, Known, Scope, ScopeId};
 use crate::skel::types;
@@ -45,6 +46,7 @@ impl Tracer {
                 return Ok(id);
             }
             Scope::Children => self.introduce_ourselves()?,
+            Scope::Pod(pod) => self.tell_of_pod(id, pod)?,
             Scope::Node => {}
             Scope::Pinned(_) => return Err(self.nothing_pinned()),
         }
@@ -52,6 +54,22 @@ impl Tracer {
         self.write_index();
         self.remember(id, identity);
         Ok(id)
+    }
+
+    /// A program looks for one pod only, without a map: the sidecar has no other.
+    fn tell_of_pod(&self, id: ScopeId, pod: &Pod) -> Result<(), TracerError> {
+        let index = self.kernel.index();
+        if index.get(Field::POD) != 0 {
+            return Err(TracerError::SecondPod);
+        }
+        index.set_u64(Field::POD_CGROUP, pod.cgroup.id);
+        index.set(Field::POD_LEVEL, pod.cgroup.level);
+        index.set(Field::POD_NS_LEVEL, pod.ns_level);
+        index.set_u64(Field::TRACER_CGROUP, pod.own.id);
+        index.set(Field::TRACER_LEVEL, pod.own.level);
+        // Last: from now on the programs look at the others.
+        index.set(Field::POD, id.get());
+        Ok(())
     }
 
     fn add_pid_namespace(&self, number: u32, id: ScopeId) -> Result<(), TracerError> {
@@ -148,6 +166,10 @@ impl Tracer {
             },
             Scope::Cgroup(cgroup) => release(&maps.cgroup_scopes, &cgroup.id.to_ne_bytes()),
             Scope::Tree(_) => self.disband_tree(id),
+            Scope::Pod(_) => {
+                self.kernel.index().set(Field::POD, 0);
+                Ok(())
+            }
             Scope::Node | Scope::Children | Scope::Pinned(_) => Ok(()),
         };
         // What can fail here is a row that is not there, which is what is wanted.
@@ -203,7 +225,8 @@ impl Tracer {
         set(Field::TREES, trees);
         set(Field::PID_NAMESPACES, pid_namespaces);
         set(Field::ALL, all);
-        index.set_cgroup_levels(if is_known { cgroup_levels } else { cgroup_levels | index.cgroup_levels() });
+        let levels = if is_known { 0 } else { index.get_u64(Field::CGROUP_LEVELS) };
+        index.set_u64(Field::CGROUP_LEVELS, cgroup_levels | levels);
         index.set(Field::OWN, own);
         // Neighbours that share the ring; what proves that the tracer sees takes next to nothing of it.
         index.set(Field::SCOPES, count(|scope| !matches!(scope, Scope::Children)));
@@ -225,7 +248,7 @@ impl Tracer {
                     Some(number) => self.namespace_ended(number)?,
                     None => None,
                 },
-                Scope::Tree(_) | Scope::Node | Scope::Children => None,
+                Scope::Tree(_) | Scope::Pod(_) | Scope::Node | Scope::Children => None,
             };
             if let Some(time) = time {
                 self.gone.insert(*scope);

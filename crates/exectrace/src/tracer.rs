@@ -77,6 +77,12 @@ pub enum TracerError {
     /// There are as many scopes as the tracer was opened for.
     #[error("no room for another scope: the tracer was opened for {0}")]
     TooManyScopes(u32),
+    /// There is one pod at most.
+    #[error("a tracer has one pod at most")]
+    SecondPod,
+    /// What is to be traced is not to be found.
+    #[error(transparent)]
+    Scope(#[from] crate::scope::ScopeError),
     /// The tree has more processes than the tracer was opened for.
     #[error("no room for a tree of {processes} processes: the tracer was opened for {max}")]
     TooManyProcesses {

@@ -22,6 +22,7 @@ mod loss;
 mod namespaces;
 mod paths;
 mod pins;
+mod pods;
 mod processes;
 mod room;
 mod scopes;
