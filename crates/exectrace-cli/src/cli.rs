@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Log a workspace from a container beside it
     Sidecar(SidecarArgs),
+    /// Tell whether a sidecar is attached: the startup probe of its container
+    Probe(ProbeArgs),
     /// Tell whether this host can trace, and what to do if not
     Check(CheckArgs),
     /// Tell whether a log is whole: what is missing, and what was changed
@@ -140,11 +142,29 @@ pub(crate) struct UnpinArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
+#[command(
+    after_help = "In Kubernetes give --pod-uid: the sidecar finds its pod by itself, and nothing in the workspace can \
+    steer it.\n\n\
+    Without it and --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
     curl -H Content-Type:text/plain http://127.0.0.1:56123 \\\n    \
     -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\"\n\n\
-    Lines go to stdout as JSON.")]
+    Lines go to stdout as JSON."
+)]
 pub(crate) struct SidecarArgs {
+    /// Trace the pod with this UID, in which this process must be a container (fieldPath: metadata.uid); all of the pod
+    /// but this container
+    #[arg(long, value_name = "UID", conflicts_with_all = ["init_address", "startup_timeout", "use_local_pidns"])]
+    pub(crate) pod_uid: Option<String>,
+    /// A downward-API volume with the pod's `labels` and `annotations`, and perhaps its `name` and `namespace`; who the
+    /// workspace belongs to is taken from them, and again when they change
+    #[arg(long, value_name = "DIR", requires = "pod_uid")]
+    pub(crate) pod_info: Option<PathBuf>,
+    /// Name of the node, for the first line of the log
+    #[arg(long, value_name = "NAME", requires = "pod_uid")]
+    pub(crate) node: Option<String>,
+    /// Answer at this socket file once the tracer is attached; `exectrace probe` asks there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_socket: Option<PathBuf>,
     /// Where to wait for the PID namespace's number
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:56123", value_parser = parse_address)]
     pub(crate) init_address: SocketAddr,
@@ -154,7 +174,7 @@ pub(crate) struct SidecarArgs {
     /// Trace the PID namespace that this process itself is in, without waiting (shareProcessNamespace)
     #[arg(long)]
     pub(crate) use_local_pidns: bool,
-    /// A label for every line; repeatable, wins over --labels-dir
+    /// A label for every line; repeatable, wins over --labels-dir, and that over --pod-info
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
     /// A folder of labels, one file each, as a downward-API volume makes it; read again when it changes
@@ -164,6 +184,14 @@ pub(crate) struct SidecarArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) logging: LoggingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 it is attached, 1 it is not, or not yet.")]
+pub(crate) struct ProbeArgs {
+    /// What was given to --ready-socket
+    #[arg(value_name = "FILE")]
+    pub(crate) socket: PathBuf,
 }
 
 #[derive(Debug, Args)]

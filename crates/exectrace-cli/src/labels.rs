@@ -1,4 +1,4 @@
-//! Labels of a workspace: from the command line, and from a folder that may change.
+//! Labels of a workspace: from the command line, from a folder that may change, and from a pod, which may change hands.
 //!
 //! A downward-API volume holds one file for each item; its name is the label and its content the value. A file called
 //! `labels` may instead hold all labels of the pod, as `fieldPath: metadata.labels` writes them: `key="value"` lines.
@@ -12,6 +12,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
+use crate::pod_info;
+
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// No label of Kubernetes comes near; keeps a wrong folder from filling memory.
@@ -21,7 +23,9 @@ const MAX_VALUE: u64 = 64 << 10;
 pub(crate) struct LabelSource {
     fixed: Labels,
     folder: Option<PathBuf>,
+    pod_info: Option<PathBuf>,
     seen: Fingerprint,
+    current: Labels,
     failing: bool,
 }
 
@@ -31,7 +35,14 @@ type Fingerprint = Vec<(PathBuf, u64, u64, Option<SystemTime>)>;
 impl LabelSource {
     /// Labels that never change.
     pub(crate) fn fixed(labels: impl IntoIterator<Item = (String, String)>) -> LabelSource {
-        LabelSource { fixed: labels.into_iter().collect(), folder: None, seen: Vec::new(), failing: false }
+        LabelSource {
+            fixed: labels.into_iter().collect(),
+            folder: None,
+            pod_info: None,
+            seen: Vec::new(),
+            current: Labels::new(),
+            failing: false,
+        }
     }
 
     /// The same with those of a folder below them.
@@ -39,29 +50,35 @@ impl LabelSource {
         LabelSource { folder, ..self }
     }
 
+    /// The same with those of a pod below all.
+    pub(crate) fn with_pod_info(self, pod_info: Option<PathBuf>) -> LabelSource {
+        LabelSource { pod_info, ..self }
+    }
+
     /// The labels as they are now.
     pub(crate) fn read(&mut self) -> anyhow::Result<Labels> {
-        let mut labels = Labels::new();
+        self.seen = self.fingerprint()?;
+        let mut labels = self.pod_info.as_deref().map_or(Ok(Labels::new()), pod_info::labels)?;
         if let Some(folder) = &self.folder {
-            self.seen = fingerprint(folder)?;
-            labels = read_folder(folder)?;
+            labels.extend(read_folder(folder)?);
         }
         labels.extend(self.fixed.clone());
+        self.current.clone_from(&labels);
         Ok(labels)
     }
 
-    /// The labels, if the folder has changed since they were read. A folder that cannot be read leaves the labels as they
-    /// were, and says so once.
-    pub(crate) fn changed(&mut self) -> Option<Labels> {
-        let folder = self.folder.as_ref()?;
-        let unchanged = fingerprint(folder).is_ok_and(|now| now == self.seen);
+    /// What is new, if the labels have changed since they were read. What cannot be read leaves them as they were, and
+    /// says so once.
+    pub(crate) fn changed(&mut self) -> Option<Change> {
+        let unchanged = self.fingerprint().is_ok_and(|now| now == self.seen);
         if unchanged && !self.failing {
             return None;
         }
+        let before = self.current.clone();
         match self.read() {
-            Ok(labels) => {
+            Ok(now) => {
                 self.failing = false;
-                Some(labels)
+                (now != before).then_some(Change { before, now })
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
@@ -71,15 +88,29 @@ impl LabelSource {
             }
         }
     }
+
+    fn fingerprint(&self) -> anyhow::Result<Fingerprint> {
+        let mut files = Vec::new();
+        let looked_at = self.folder.as_deref().map_or(Ok(Vec::new()), label_files)?;
+        for path in looked_at {
+            let meta = fs::metadata(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
+            files.push((path, meta.ino(), meta.len(), meta.modified().ok()));
+        }
+        for path in self.pod_info.iter().flat_map(|folder| pod_info::FILES.map(|name| folder.join(name))) {
+            // One that is not there may come.
+            let meta = fs::metadata(&path).ok();
+            let modified = meta.as_ref().and_then(|meta| meta.modified().ok());
+            files.push((path, meta.as_ref().map_or(0, MetadataExt::ino), meta.map_or(0, |meta| meta.len()), modified));
+        }
+        Ok(files)
+    }
 }
 
-fn fingerprint(folder: &Path) -> anyhow::Result<Fingerprint> {
-    let mut files = Vec::new();
-    for path in label_files(folder)? {
-        let meta = fs::metadata(&path).with_context(|| format!("cannot read the label {}", path.display()))?;
-        files.push((path, meta.ino(), meta.len(), meta.modified().ok()));
-    }
-    Ok(files)
+/// Labels before and after a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) before: Labels,
+    pub(crate) now: Labels,
 }
 
 fn read_folder(folder: &Path) -> anyhow::Result<Labels> {
@@ -192,8 +223,34 @@ mod tests {
         source.read().expect("labels");
         assert_eq!(source.changed(), None);
         volume(folder.path(), "..2", &[("username", "someone-else")]);
-        assert_eq!(source.changed(), Some(labels(&[("a", "fixed"), ("username", "someone-else")])));
+        let change = source.changed().expect("a change");
+        assert_eq!(change.before, labels(&[("a", "fixed"), ("username", "jessie")]));
+        assert_eq!(change.now, labels(&[("a", "fixed"), ("username", "someone-else")]));
         assert_eq!(source.changed(), None);
+    }
+
+    #[test]
+    fn a_volume_that_is_made_anew_with_the_same_labels_is_no_change() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("username", "jessie")]);
+        let mut source = source(folder.path());
+        source.read().expect("labels");
+        volume(folder.path(), "..2", &[("username", "jessie")]);
+        assert_eq!(source.changed(), None);
+    }
+
+    #[test]
+    fn a_pod_that_changes_hands_changes_the_labels_and_the_command_line_still_wins() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        volume(folder.path(), "..1", &[("labels", "com.coder.username=\"prebuilds\"\n"), ("annotations", "")]);
+        let mut source = LabelSource::fixed([("organization_id".to_owned(), "default".to_owned())])
+            .with_pod_info(Some(folder.path().to_owned()));
+        let before = source.read().expect("labels");
+        assert_eq!(before, labels(&[("organization_id", "default"), ("username", "prebuilds")]));
+        volume(folder.path(), "..2", &[("labels", "com.coder.username=\"zac\"\n"), ("annotations", "")]);
+        let change = source.changed().expect("a change");
+        assert_eq!(change.before, before);
+        assert_eq!(change.now, labels(&[("organization_id", "default"), ("username", "zac")]));
     }
 
     #[test]
@@ -205,7 +262,7 @@ mod tests {
         volume(folder.path(), "..2", &[("labels", "no label at all\n")]);
         assert_eq!(source.changed(), None);
         volume(folder.path(), "..3", &[("labels", "k=\"w\"\n")]);
-        assert_eq!(source.changed(), Some(labels(&[("a", "fixed"), ("k", "w")])));
+        assert_eq!(source.changed().expect("a change").now, labels(&[("a", "fixed"), ("k", "w")]));
     }
 
     #[test]

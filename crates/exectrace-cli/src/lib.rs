@@ -19,7 +19,9 @@ mod ledger;
 mod line;
 mod log;
 mod pipeline;
+mod pod_info;
 mod queue;
+mod ready;
 mod seal;
 mod sink;
 mod start;
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => command::run::main(args),
         Command::Trace(args) => command::trace::main(args),
         Command::Sidecar(args) => command::sidecar::main(args),
+        Command::Probe(args) => command::probe::main(&args),
         Command::Check(args) => command::check::main(args),
         Command::Verify(args) => command::verify::main(args),
         Command::Unpin(args) => command::unpin::main(&args),

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::LoggingArgs;
 use crate::ledger::{Books, Snapshot};
-use crate::line::{Resumed, Start};
+use crate::line::{PodNames, Resumed, Start};
 use crate::seal::{Seal, parse_seal};
 
 /// A run that is about to begin.
@@ -32,12 +32,14 @@ pub(crate) struct Watch<'a> {
     pub(crate) expect_running: bool,
     /// Until when this process itself watched before.
     pub(crate) until: Option<SystemTime>,
+    /// What the pod is called that it watches.
+    pub(crate) pod: Option<PodNames>,
 }
 
 impl Run {
     /// A run of this tracer, whose scopes have been added, but for the watchdog's.
     pub(crate) fn begin(args: &LoggingArgs, tracer: &Tracer, seal: Seal, watch: &Watch<'_>) -> anyhow::Result<Run> {
-        let Watch { proc, since, expect_running, until } = *watch;
+        let Watch { proc, since, expect_running, until, ref pod } = *watch;
         let resumed = resumed(tracer)?;
         let running = if resumed.is_none() && expect_running { snapshot(tracer, proc) } else { Some(Vec::new()) };
         let boot_id = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
@@ -50,6 +52,7 @@ impl Run {
             boot_id: boot_id.trim().to_owned(),
             settings: settings(args, tracer),
             scopes: tracer.scopes().map(|(id, scope)| describe(id, scope)).collect(),
+            pod: pod.clone(),
             running: running.as_ref().filter(|_| resumed.is_none()).map(Vec::len),
             chained: seal.chained(),
             unwatched: previous.map(|from| (from, since)),
@@ -102,6 +105,7 @@ fn describe(id: ScopeId, scope: &Scope) -> (ScopeId, &'static str, String) {
         Scope::PidNamespace(namespace) => ("pid_ns", namespace.number().to_string()),
         Scope::Cgroup(cgroup) => ("cgroup", cgroup.id().to_string()),
         Scope::Tree(tree) => ("tree", tree.root().to_string()),
+        Scope::Pod(pod) => ("pod", pod.uid().to_owned()),
         Scope::Node => ("node", String::new()),
         // The watchdog's scope is added later, and is in no log.
         Scope::Pinned(_) | Scope::Children => ("pinned", String::new()),

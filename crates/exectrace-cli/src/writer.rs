@@ -216,7 +216,10 @@ impl Writer {
         }
         let change = self.books.add(&entry);
         let (missing, position) = (entry.missing(Reason::WriteFailed), entry.position());
-        let is_told_again = matches!(entry, Entry::Start(_) | Entry::Running(_) | Entry::Watchdog(_) | Entry::Gone(_));
+        let is_told_again = matches!(
+            entry,
+            Entry::Start(_) | Entry::Running(_) | Entry::Watchdog(_) | Entry::LabelsChanged(_) | Entry::Gone(_)
+        );
         let again = is_told_again.then_some(entry);
         batch.lines.push(Line { end: batch.bytes.len(), before, position, change, missing, again });
     }
@@ -287,9 +290,9 @@ impl Writer {
             return;
         }
         self.next_labels = Instant::now() + LABELS_EVERY;
-        if let (Encoder::Json(encoder), Some(labels)) = (&mut self.encoder, self.labels.changed()) {
-            tracing::info!("the labels have changed");
-            encoder.set_labels(&labels);
+        if let (Encoder::Json(encoder), Some(change)) = (&mut self.encoder, self.labels.changed()) {
+            encoder.set_labels(&change.now);
+            self.first.push(Entry::LabelsChanged(change.before));
         }
     }
 }

@@ -65,11 +65,17 @@ impl Tracer {
         index.set_u64(Field::POD_CGROUP, pod.cgroup.id);
         index.set(Field::POD_LEVEL, pod.cgroup.level);
         index.set(Field::POD_NS_LEVEL, pod.ns_level);
-        index.set_u64(Field::TRACER_CGROUP, pod.own.id);
-        index.set(Field::TRACER_LEVEL, pod.own.level);
+        self.tell_of_own_container(pod);
         // Last: from now on the programs look at the others.
         index.set(Field::POD, id.get());
         Ok(())
+    }
+
+    /// Which may be another one after each start.
+    pub(crate) fn tell_of_own_container(&self, pod: &Pod) {
+        let index = self.kernel.index();
+        index.set_u64(Field::TRACER_CGROUP, pod.own.id);
+        index.set(Field::TRACER_LEVEL, pod.own.level);
     }
 
     fn add_pid_namespace(&self, number: u32, id: ScopeId) -> Result<(), TracerError> {

@@ -129,6 +129,9 @@ impl Tracer {
         if !is_same {
             return Err(self.refuse("what is pinned there traces something else"));
         }
+        if let Scope::Pod(pod) = &scope {
+            self.tell_of_own_container(pod);
+        }
         if matches!(scope, Scope::Children) {
             self.introduce_ourselves()?;
             self.kernel.index().set(Field::OWN, id.get());

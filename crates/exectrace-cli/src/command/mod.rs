@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod generate;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod logs;
+pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod sidecar;
 #[cfg(feature = "kubernetes")]

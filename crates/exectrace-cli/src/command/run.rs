@@ -59,7 +59,7 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
         look: Look { format: args.output, tree: args.tree, fields: args.logging.fields },
         labels: LabelSource::fixed([]),
         // The tree begins with the command.
-        watch: Watch { proc: proc(), since, expect_running: false, until: None },
+        watch: Watch { proc: proc(), since, expect_running: false, until: None, pod: None },
         service: None,
         ends_with_its_scopes: false,
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use exectrace::{Known, PidNamespace, Scope, ScopeError, Tracer};
+use exectrace::{Known, PidNamespace, Pod, Scope, ScopeError, Tracer};
 
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
@@ -14,21 +14,25 @@ use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
+use crate::line::PodNames;
 use crate::log::Log;
 use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
 use crate::stop::StopSignal;
+use crate::{pod_info, ready};
 
 pub(crate) fn main(args: SidecarArgs) -> ExitCode {
     exit_code(sidecar(&args))
 }
 
-/// One run for each PID namespace that the workspace has, one after the other: its container may start anew.
+/// One run for the pod; or one for each PID namespace that the workspace has, one after the other: its container may
+/// start anew.
 fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     labels(args)?;
     let mut next = Some((Log::open(&args.logging, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
+    let mut is_announced = false;
     while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
         match find_workspace(args, &mut tracer, &stop) {
@@ -40,7 +44,13 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
             }
         }
         tracer.all_known_scopes_are_named()?;
-        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
+        let watch = Watch {
+            proc: proc(),
+            since: SystemTime::now(),
+            expect_running: true,
+            until,
+            pod: args.pod_uid.is_some().then(|| pod_names(args)).transpose()?,
+        };
         let plan = Plan {
             logging: &args.logging,
             look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
@@ -50,6 +60,10 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
             ends_with_its_scopes: true,
         };
         let pipeline = Pipeline::start(log, plan, &mut tracer)?;
+        if let Some(socket) = args.ready_socket.as_deref().filter(|_| !is_announced) {
+            ready::announce(socket)?;
+            is_announced = true;
+        }
         next = pipeline.serve(tracer, &stop)?.map(|(log, until)| (log, Some(until)));
     }
     Ok(())
@@ -59,13 +73,28 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
 const RUNS: usize = 1024;
 
 fn labels(args: &SidecarArgs) -> anyhow::Result<LabelSource> {
-    let mut labels = LabelSource::fixed(args.labels.clone()).with_folder(args.labels_dir.clone());
+    let mut labels = LabelSource::fixed(args.labels.clone())
+        .with_folder(args.labels_dir.clone())
+        .with_pod_info(args.pod_info.clone());
     labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
     Ok(labels)
 }
 
+fn pod_names(args: &SidecarArgs) -> anyhow::Result<PodNames> {
+    let unusable = || Failed(Exit::Usage, "what the pod is called cannot be read".to_owned());
+    let names = args.pod_info.as_deref().map_or(Ok([None, None]), pod_info::names).with_context(unusable)?;
+    let [name, namespace] = names;
+    Ok(PodNames { name, namespace, node: args.node.clone() })
+}
+
 /// Adds the workspace's scope; false if somebody said stop before it was known.
 fn find_workspace(args: &SidecarArgs, tracer: &mut Tracer, stop: &StopSignal) -> anyhow::Result<bool> {
+    if let Some(uid) = &args.pod_uid {
+        let pod = Pod::of_this_process(uid).context("finding the own pod")?;
+        tracer.add_scope(Scope::Pod(pod))?;
+        tracing::info!(pod = uid, "tracing this pod");
+        return Ok(true);
+    }
     if tracer.known_scopes() > 0 && !args.use_local_pidns {
         tracer.add_scope(Scope::Pinned(Known::Any))?;
         tracing::info!("tracing the PID namespace that a pinned tracer knows");

@@ -30,7 +30,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             tracer.add_scope(scope).context("adding the scope")?;
         }
         tracer.all_known_scopes_are_named()?;
-        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until };
+        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until, pod: None };
         let plan = Plan {
             logging: &args.logging,
             look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use exectrace::{Args, Ended, Event, FailedExec, Gone, Running, ScopeId, What};
 
+use crate::labels::Labels;
 use crate::ledger::{Books, Reason, Snapshot};
 
 /// What a line is about.
@@ -23,6 +24,8 @@ pub(crate) enum Entry {
     Running(Box<Running>),
     Ledger(Box<Snapshot>),
     Watchdog(Watchdog),
+    /// What the labels were until here; the line itself has the new ones.
+    LabelsChanged(Labels),
     Gone(Gone),
     Stop(Stop),
     /// No line: all up to this position in the ring is in the log once what came before is.
@@ -82,6 +85,8 @@ pub(crate) struct Start {
     pub(crate) settings: String,
     /// Number, kind and name of each scope.
     pub(crate) scopes: Vec<(ScopeId, &'static str, String)>,
+    /// What the pod is called, if the scope is one.
+    pub(crate) pod: Option<PodNames>,
     /// How many lines follow about processes that run already; `None`: they are out of sight.
     pub(crate) running: Option<usize>,
     /// How the lines are chained.
@@ -90,6 +95,14 @@ pub(crate) struct Start {
     pub(crate) unwatched: Option<(SystemTime, SystemTime)>,
     /// The run that was killed and that this one takes over from.
     pub(crate) resumed: Option<Resumed>,
+}
+
+/// What the pod that is traced is called, as far as that was told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PodNames {
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) node: Option<String>,
 }
 
 /// What a run knows of the one that it takes over from.

@@ -8,7 +8,7 @@ use exectrace::{
     Running, ScopeId, Status, Traits, What,
 };
 
-use super::{Entry, Lost, Resumed, Start};
+use super::{Entry, Lost, PodNames, Resumed, Start};
 use crate::ledger::{Books, Counts, Reason, Snapshot};
 use crate::seal::{KEYED, LINKED};
 
@@ -38,6 +38,7 @@ pub(crate) fn uname() -> Event {
         interpreter: None,
         cwd: b"/home/jessie".to_vec(),
         tty: Some(b"pts/3".to_vec()),
+        container: None,
         cgroup: 8_127,
         ns_level: 1,
         pid_ns: 4_026_532_412,
@@ -68,6 +69,7 @@ pub(crate) fn everything() -> Event {
     event.argv.sha256 = Some([0xab; 32]);
     event.exe = b"/usr/bin/dash".to_vec();
     event.interpreter = Some(Interpreter { path: b"/bin/sh".to_vec(), args: vec![b"-e".to_vec()] });
+    event.container = Some("8f6b0c1d2e3f4051".repeat(4).into_bytes());
     event.euid = 0;
     event.egid = 0;
     event.loginuid = Some(1000);
@@ -105,7 +107,7 @@ pub(crate) fn refused() -> FailedExec {
     attempt.exe = Vec::new();
     attempt.interpreter = None;
     (attempt.inode, attempt.device, attempt.mode) = (0, (0, 0), 0);
-    attempt.traits = Traits::THREAD;
+    attempt.traits = Traits::THREAD | Traits::NESTED;
     attempt.partial = Partial::CWD_CUT | Partial::ARGS_READ_LIMIT;
     attempt.origin.hook = Hook::Failed;
     FailedExec { errno: 13, attempt }
@@ -167,6 +169,7 @@ pub(crate) fn start() -> Start {
         boot_id: "b7c9e1d2-a4f0-4f0a-8c1e-5a0d6ab0e2f7".to_owned(),
         settings: "5e77a1b2c3d4e5f6".to_owned(),
         scopes: vec![(ScopeId::FIRST, "pid_ns", "4026532412".to_owned())],
+        pod: None,
         running: Some(3),
         chained: Some(LINKED),
         unwatched: None,
@@ -182,6 +185,20 @@ pub(crate) fn start_after_a_gap() -> Start {
         chained: None,
         unwatched: Some((from, from + Duration::new(61, 961_547_798))),
         scopes: vec![(ScopeId::FIRST, "cgroup", "8127".to_owned()), (second_scope(), "node", String::new())],
+        ..start()
+    }
+}
+
+/// A run of a sidecar in a pod.
+pub(crate) fn start_in_a_pod() -> Start {
+    Start {
+        scopes: vec![(ScopeId::FIRST, "pod", "621d2e52-1b7a-4d6c-9c55-0123456789ab".to_owned())],
+        running: None,
+        pod: Some(PodNames {
+            name: Some("coder-jessie-main-0".to_owned()),
+            namespace: Some("workspaces".to_owned()),
+            node: Some("node-1".to_owned()),
+        }),
         ..start()
     }
 }

@@ -33,6 +33,8 @@ impl TextEncoder {
             Entry::Lost(lost) => self.lost(lost, now),
             Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
             Entry::Gone(gone) => self.gone(gone),
+            // Text lines have no labels.
+            Entry::LabelsChanged(_) => return,
             // For who reads the log as it comes, these say nothing.
             Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Reached(_) | Entry::Stop(_) => return,
         };

@@ -194,7 +194,7 @@ impl<'a> Judge<'a> {
                 }
             }
             LineKind::Stop => self.stop(at, record),
-            LineKind::ScopeGone => {}
+            LineKind::ScopeGone | LineKind::LabelsChanged => {}
             LineKind::Unknown => self.account.unknown += 1,
             LineKind::Broken => self.interval.unreadable = true,
         }

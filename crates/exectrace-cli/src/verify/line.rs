@@ -49,6 +49,7 @@ pub(super) enum Message<'a> {
         truncated: bool,
     },
     Running,
+    LabelsChanged,
     ExecFailed,
     Exit,
     ScopeGone,
@@ -265,6 +266,7 @@ fn parse_other(line: &[u8]) -> Option<Content<'_>> {
     let fields = outer.fields.get();
     let message = match outer.msg.as_ref() {
         "running" => Message::Running,
+        "labels-changed" => Message::LabelsChanged,
         "exec-failed" => Message::ExecFailed,
         "exit" => Message::Exit,
         "scope-gone" => Message::ScopeGone,
@@ -287,8 +289,19 @@ fn body<T: for<'a> Deserialize<'a>>(fields: &str, name: &str) -> Option<T> {
 }
 
 fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
-    const LOG: [&str; 10] =
-        ["start", "running", "exec", "exec-failed", "exit", "lost", "ledger", "watchdog", "scope-gone", "stop"];
+    const LOG: [&str; 11] = [
+        "start",
+        "running",
+        "exec",
+        "exec-failed",
+        "exit",
+        "lost",
+        "ledger",
+        "watchdog",
+        "labels-changed",
+        "scope-gone",
+        "stop",
+    ];
     match serde_json::from_slice::<Outer<IgnoredAny>>(line) {
         Ok(outer) if LOG.contains(&outer.msg.as_ref()) => Parsed::Unsealed,
         Ok(_) => Parsed::Diagnostic,

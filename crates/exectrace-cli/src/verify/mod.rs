@@ -224,6 +224,7 @@ impl Verifier {
                 return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
             }
             Message::Running => return (LineKind::Running, 0),
+            Message::LabelsChanged => return (LineKind::LabelsChanged, 0),
             Message::ExecFailed => return (LineKind::ExecFailed, 0),
             Message::Exit => return (LineKind::Exit, 0),
             Message::ScopeGone => return (LineKind::ScopeGone, 0),

@@ -57,6 +57,7 @@ impl Record {
 pub(super) enum LineKind {
     Exec,
     Running,
+    LabelsChanged,
     ExecFailed,
     Exit,
     ScopeGone,

@@ -6,7 +6,7 @@ use exectrace::{Exclusion, Gone, LeftOut, ScopeId, What};
 use serde::Serialize;
 
 use super::super::escape::Text;
-use super::super::{Lost, Place, Resumed, Start, Stop, Watchdog};
+use super::super::{Lost, Place, PodNames, Resumed, Start, Stop, Watchdog};
 use super::timestamp;
 use crate::ledger::{Counts, Snapshot, Sums};
 use crate::seal::Run;
@@ -18,6 +18,8 @@ pub(super) struct StartBody<'a> {
     boot_id: &'a str,
     settings: &'a str,
     scopes: Vec<ScopeBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<PodBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,16 @@ struct ScopeBody<'a> {
     scope: u32,
     kind: &'static str,
     of: &'a str,
+}
+
+#[derive(Serialize)]
+struct PodBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +123,11 @@ impl<'a> From<&'a Start> for StartBody<'a> {
             boot_id: &start.boot_id,
             settings: &start.settings,
             scopes: start.scopes.iter().map(scope).collect(),
+            pod: start.pod.as_ref().map(|PodNames { name, namespace, node }| PodBody {
+                name: name.as_deref(),
+                namespace: namespace.as_deref(),
+                node: node.as_deref(),
+            }),
             running: start.running,
             chained: start.chained,
             unwatched: start.unwatched.map(|(from, to)| Unwatched { from: timestamp(from), to: timestamp(to) }),
@@ -256,6 +273,12 @@ impl From<&Watchdog> for WatchdogBody {
     fn from(watchdog: &Watchdog) -> WatchdogBody {
         WatchdogBody { seen: watchdog.seen, missed: watchdog.missed, last_seen: watchdog.last_seen.map(timestamp) }
     }
+}
+
+/// Beside `labels`, which are the new ones.
+#[derive(Serialize)]
+pub(super) struct LabelsChangedBody<'a> {
+    pub(super) before: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]

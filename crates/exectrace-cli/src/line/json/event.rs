@@ -166,7 +166,14 @@ fn who<M: SerializeMap>(event: &Event, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("loginuid", &loginuid)?;
     }
     map.serialize_entry("cgroup", &event.cgroup)?;
-    map.serialize_entry("ns_level", &event.ns_level)
+    map.serialize_entry("ns_level", &event.ns_level)?;
+    if let Some(container) = &event.container {
+        map.serialize_entry("container", &Text(container))?;
+    }
+    if event.traits.contains(Traits::NESTED) {
+        map.serialize_entry("nested", &true)?;
+    }
+    Ok(())
 }
 
 /// Whose it is, where that is asked for or not to be known otherwise.

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use self::account::{GoneBody, LedgerBody, LostBody, StartBody, StopBody, WatchdogBody};
+use self::account::{GoneBody, LabelsChangedBody, LedgerBody, LostBody, StartBody, StopBody, WatchdogBody};
 use self::event::{EndedFields, EventFields, FailedFields, RunningFields};
 use super::escape::{Ascii, Text};
 use super::{Entry, Place, cmdline};
@@ -56,6 +56,7 @@ kinds! {
     START = "start", "start", "start";
     LEDGER = "ledger", "ledger", "ledger";
     WATCHDOG = "watchdog", "watchdog", "watchdog";
+    LABELS_CHANGED = "labels-changed", "changed", "labels_changed";
     SCOPE_GONE = "scope-gone", "gone", "scope_gone";
     STOP = "stop", "stop", "stop";
 }
@@ -126,6 +127,9 @@ impl JsonEncoder {
             Entry::Watchdog(watchdog) => {
                 let level = if watchdog.seen { "INFO" } else { "ERROR" };
                 self.line(now, level, WATCHDOG, None, &WatchdogBody::from(watchdog), out);
+            }
+            Entry::LabelsChanged(before) => {
+                self.line(now, "INFO", LABELS_CHANGED, None, &LabelsChangedBody { before }, out);
             }
             Entry::Gone(gone) => self.line(gone.time, "INFO", SCOPE_GONE, None, &GoneBody::from(gone), out),
             Entry::Reached(_) => {}

@@ -142,6 +142,7 @@ fn log_goldens() -> BTreeMap<String, String> {
         ("lost-exit", lost(What::Exit, Reason::WriteFailed, Some(ScopeId::FIRST))),
         ("start-fresh", start(samples::start())),
         ("start-unwatched", start(samples::start_after_a_gap())),
+        ("start-pod", start(samples::start_in_a_pod())),
         ("start-resumed", start(samples::start_resumed())),
         (
             "watchdog-unseen",
@@ -152,6 +153,7 @@ fn log_goldens() -> BTreeMap<String, String> {
         ("stop-pinned", Entry::Stop(Stop { why: Why::Signal, pinned: true, position: 0 })),
         ("stop-gone", Entry::Stop(Stop { why: Why::ScopeGone, pinned: false, position: 0 })),
         ("stop-detached", Entry::Stop(Stop { why: Why::Detached, pinned: false, position: 0 })),
+        ("labels-changed", Entry::LabelsChanged(BTreeMap::from([("username".to_owned(), "prebuilds".to_owned())]))),
         ("scope-gone", Entry::Gone(samples::gone())),
     ] {
         add(name, encode(Fields::Standard, &entry));
@@ -295,7 +297,7 @@ fn errors_and_signals_go_by_their_names() {
 }
 
 /// Each object of the log but the labels: where the schema has it, and where the lines do.
-const OBJECTS: [(&str, &str, &str); 27] = [
+const OBJECTS: [(&str, &str, &str); 28] = [
     ("event", "exec", "/event"),
     ("failed", "exec-failed", "/event"),
     ("exit", "exit", "/event"),
@@ -321,6 +323,7 @@ const OBJECTS: [(&str, &str, &str); 27] = [
     ("rule", "ledger", "/ledger/rules/0"),
     ("rule", "ledger", "/ledger/rules/1"),
     ("watchdog", "watchdog", "/watchdog"),
+    ("labelsChanged", "labels-changed", "/changed"),
     ("scopeGone", "scope-gone", "/gone"),
     ("stop", "stop", "/stop"),
 ];
@@ -380,7 +383,8 @@ fn body(line: &mut Value) -> &mut Map<String, Value> {
 
 #[test]
 fn the_schema_has_every_msg() {
-    let all = [EXEC, EXEC_FAILED, EXIT, RUNNING, LOST, START, LEDGER, WATCHDOG, SCOPE_GONE, STOP].map(|kind| kind.msg);
+    let all = [EXEC, EXEC_FAILED, EXIT, RUNNING, LOST, START, LEDGER, WATCHDOG, LABELS_CHANGED, SCOPE_GONE, STOP]
+        .map(|kind| kind.msg);
     assert_eq!(reasons("diagnosticLine/properties/msg/not"), all);
     for msg in all {
         for mut line in lines_with(msg) {
