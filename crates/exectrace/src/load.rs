@@ -191,9 +191,13 @@ impl LoadLog {
                 "it has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF=y)".to_owned(),
             );
         }
-        if source.kind() == ErrorKind::PermissionDenied && lines.is_empty() {
+        // libbpf tries the smallest of programs first: who may not load that, may load none.
+        let is_any_refused = lines.is_empty() || lines.iter().any(|line| line.contains("trivial BPF program"));
+        if source.kind() == ErrorKind::PermissionDenied && is_any_refused {
             return TracerError::NotPermitted(
-                "a seccomp profile, a security module or a user namespace stands in the way".to_owned(),
+                "a seccomp profile, a security module or a user namespace stands in the way (in Kubernetes, RuntimeDefault \
+                 lets bpf(2) through for CAP_BPF only with newer container runtimes)"
+                    .to_owned(),
             );
         }
         let log = lines.iter().flat_map(|line| ["\n  ", line]).collect();
