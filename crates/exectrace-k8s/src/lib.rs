@@ -10,5 +10,7 @@ pub mod api;
 pub mod client;
 pub mod names;
 #[cfg(feature = "cluster")]
+pub mod obstacle;
+#[cfg(feature = "cluster")]
 pub mod settings;
 pub mod workspace;
