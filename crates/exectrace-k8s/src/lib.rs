@@ -8,9 +8,19 @@
 pub mod api;
 #[cfg(feature = "cluster")]
 pub mod client;
+#[cfg(feature = "cluster")]
+mod likeness;
+#[cfg(feature = "cluster")]
+pub mod mutate;
 pub mod names;
 #[cfg(feature = "cluster")]
 pub mod obstacle;
 #[cfg(feature = "cluster")]
+mod qos;
+#[cfg(feature = "cluster")]
+mod quantity;
+#[cfg(feature = "cluster")]
 pub mod settings;
+#[cfg(feature = "cluster")]
+pub mod sidecar;
 pub mod workspace;
