@@ -11,14 +11,24 @@ pub mod client;
 #[cfg(feature = "cluster")]
 mod likeness;
 #[cfg(feature = "cluster")]
+pub mod live;
+#[cfg(feature = "cluster")]
+pub mod metrics;
+#[cfg(feature = "cluster")]
 pub mod mutate;
 pub mod names;
+#[cfg(feature = "cluster")]
+pub mod notice;
 #[cfg(feature = "cluster")]
 pub mod obstacle;
 #[cfg(feature = "cluster")]
 mod qos;
 #[cfg(feature = "cluster")]
 mod quantity;
+#[cfg(feature = "cluster")]
+pub mod review;
+#[cfg(feature = "cluster")]
+pub mod server;
 #[cfg(feature = "cluster")]
 pub mod settings;
 #[cfg(feature = "cluster")]
