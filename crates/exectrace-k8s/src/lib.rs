@@ -7,6 +7,8 @@
 #[cfg(feature = "cluster")]
 pub mod api;
 #[cfg(feature = "cluster")]
+pub mod authority;
+#[cfg(feature = "cluster")]
 pub mod client;
 #[cfg(feature = "cluster")]
 mod likeness;
@@ -33,4 +35,6 @@ pub mod server;
 pub mod settings;
 #[cfg(feature = "cluster")]
 pub mod sidecar;
+#[cfg(feature = "cluster")]
+pub mod tls;
 pub mod workspace;

@@ -1,0 +1,106 @@
+//! The certificate that the webhook serves, which may change while it runs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+#[cfg(test)]
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A certificate chain with its key, which belong together.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    not_after: i64,
+}
+
+/// Why a certificate cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The chain is no PEM, or has no certificate.
+    #[error("there is no certificate chain in PEM: {0}")]
+    Chain(String),
+    /// The key is no PEM, or has no private key.
+    #[error("there is no private key in PEM: {0}")]
+    Key(String),
+    /// The key is of a kind that is not known, or of another certificate.
+    #[error("the key is not for the certificate: {0}")]
+    Together(#[from] rustls::Error),
+    /// It is no X.509 certificate.
+    #[error("the certificate cannot be read: {0}")]
+    X509(String),
+}
+
+impl Certificate {
+    /// From the texts of two PEM files.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Certificate, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| CertificateError::Chain(error.to_string()))?;
+        let first = chain.first().ok_or_else(|| CertificateError::Chain("it has none".to_owned()))?;
+        let not_after = expiry(first)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| CertificateError::Key(error.to_string()))?;
+        let key = CertifiedKey::from_der(chain, key, &ring::default_provider())?;
+        Ok(Certificate { key: Arc::new(key), not_after })
+    }
+
+    /// When it expires, as Unix time.
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+}
+
+/// When a certificate expires, as Unix time.
+fn expiry(certificate: &[u8]) -> Result<i64, CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|error| CertificateError::X509(error.to_string()))?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
+/// The certificate that is served at the moment. Connections that are open keep the one that they began with.
+#[derive(Debug)]
+pub struct Served(ArcSwap<CertifiedKey>);
+
+impl Served {
+    /// Begins with this one.
+    pub fn new(certificate: &Certificate) -> Served {
+        Served(ArcSwap::new(Arc::clone(&certificate.key)))
+    }
+
+    /// Serves this one from now on.
+    pub fn replace(&self, certificate: &Certificate) {
+        self.0.store(Arc::clone(&certificate.key));
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// TLS 1.2 and 1.3 for HTTP, with the certificate that is served at the moment.
+pub fn server_config(served: Arc<Served>) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(served);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// What a client of the webhook would trust: the certificates of a PEM text.
+#[cfg(test)]
+pub(crate) fn roots(bundle: &str) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        roots.add(certificate.expect("a certificate")).expect("an authority");
+    }
+    roots
+}
