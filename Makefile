@@ -1,5 +1,6 @@
 # make run           build, then trace a sample session
 # make test          build, then check everything
+# make image         an OCI archive of the image, in target/image
 # make test-kernels  the kernel tests on other kernels, in virtual machines (docs/kernels.md)
 # make fuzz          build, then fuzz each target for FUZZ_SECONDS (60)
 # make bench         build, then measure what tracing costs here, beside other tools
@@ -7,14 +8,17 @@
 
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BINARY := target/release/exectrace
+# What kubectl calls for `kubectl exectrace`.
+PLUGIN := target/release/kubectl-exectrace
 PACKAGES := clang gcc libc6-dev libelf-dev make pkg-config zlib1g-dev
 FUZZ_PACKAGES := g++
-TEST_PACKAGES := bsdutils clang-format strace util-linux
+IMAGE_PACKAGES := buildah
+TEST_PACKAGES := bsdutils buildah busybox-static clang-format conmon podman runc strace util-linux
 KERNEL_PACKAGES := binutils bsdutils cpio debian-archive-keyring qemu-system-x86 util-linux
 BENCH_PACKAGES := auditd bpftrace libbpf-tools util-linux
 FIGURES := target/bench
 
-.PHONY: run build test test-kernels kernels-doc fuzz bench bench-docs lint fmt deps test-deps kernel-deps clean
+.PHONY: run build image test test-kernels kernels-doc fuzz bench bench-docs lint fmt deps test-deps kernel-deps clean
 
 run: build
 	$(BINARY) --log-format text run --tree -- sh examples/session.sh
@@ -22,6 +26,11 @@ run: build
 build: deps
 	cargo build --release --locked
 	@ln -f target/$(TRIPLE)/release/exectrace $(BINARY) 2>/dev/null || cp target/$(TRIPLE)/release/exectrace $(BINARY)
+	@ln -f $(BINARY) $(PLUGIN)
+
+image: build
+	@scripts/install-packages $(IMAGE_PACKAGES)
+	scripts/build-image $(BINARY) target/image/exectrace.tar
 
 test: test-deps build lint
 	cargo test --workspace --locked -- --test-threads=1

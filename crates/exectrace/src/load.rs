@@ -180,7 +180,11 @@ impl LoadLog {
         use libbpf_rs::ErrorKind;
         let lines = LOAD_LOG.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = host::missing_capabilities("/proc");
-        if source.kind() == ErrorKind::PermissionDenied && !missing.is_empty() {
+        // libbpf tries the smallest of programs first: who may not load that, may load none. A seccomp profile says that
+        // there is no such call.
+        let may_load_none = lines.iter().any(|line| line.contains("trivial BPF program"));
+        let is_refused = source.kind() == ErrorKind::PermissionDenied || may_load_none;
+        if is_refused && !missing.is_empty() {
             return TracerError::NotPermitted(format!(
                 "it lacks {} (in Kubernetes: securityContext.capabilities.add)",
                 missing.join(" and ")
@@ -191,9 +195,7 @@ impl LoadLog {
                 "it has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF=y)".to_owned(),
             );
         }
-        // libbpf tries the smallest of programs first: who may not load that, may load none.
-        let is_any_refused = lines.is_empty() || lines.iter().any(|line| line.contains("trivial BPF program"));
-        if source.kind() == ErrorKind::PermissionDenied && is_any_refused {
+        if is_refused && (lines.is_empty() || may_load_none) {
             return TracerError::NotPermitted(
                 "a seccomp profile, a security module or a user namespace stands in the way (in Kubernetes, RuntimeDefault \
                  lets bpf(2) through for CAP_BPF only with newer container runtimes)"

@@ -58,6 +58,7 @@ impl Line {
         let name = match self.msg() {
             "exec" | "exec-failed" | "exit" | "running" => "event",
             "scope-gone" => "gone",
+            "labels-changed" => "changed",
             msg @ ("lost" | "start" | "ledger" | "watchdog" | "stop") => msg,
             _ => return None,
         };

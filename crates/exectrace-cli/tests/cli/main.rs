@@ -6,11 +6,13 @@
 
 mod fixtures;
 mod line;
+mod podman;
 mod program;
 mod workspace;
 
 mod bench;
 mod check;
+mod containers;
 mod help;
 mod kinds;
 mod ledger;
