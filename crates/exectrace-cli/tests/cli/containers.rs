@@ -113,6 +113,7 @@ fn root_a_pod_that_changes_hands_says_so_in_its_log() {
 
 #[test]
 fn root_a_sidecar_that_cannot_trace_ends_with_advice() {
+    let (pod, other, info, container) = (Pod::new(), Pod::new(), pod_info(), injected());
     let cases: [(&str, Changes<'_>, &str); 4] = [
         (
             "no capabilities",
@@ -125,9 +126,8 @@ fn root_a_sidecar_that_cannot_trace_ends_with_advice() {
             Changes { flags: &["--security-opt=mask=/sys/kernel/btf"], ..Changes::default() },
             "CONFIG_DEBUG_INFO_BTF=y",
         ),
-        ("another pod's UID", Changes { cgroup: Some(Pod::new().cgroup()), ..Changes::default() }, "no cgroup of pod"),
+        ("another pod's UID", Changes { cgroup: Some(other.cgroup()), ..Changes::default() }, "no cgroup of pod"),
     ];
-    let (pod, info, container) = (Pod::new(), pod_info(), injected());
     for (what, changes, advice) in cases {
         let ended = Sidecar::fail(&container, &pod, info.path(), &changes);
         assert_eq!(ended.code, Some(3), "{what}: {ended:?}");

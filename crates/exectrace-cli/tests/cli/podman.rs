@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 use crate::fixtures::fixture;
-use crate::program::{EXECTRACE, Ended, Program};
+use crate::program::{EXECTRACE, Ended, PATIENCE, Program, Stopped};
 
 /// Programs of busybox that the workspace's image has, beside the fixture `target`: others its shell runs without an exec.
 const APPLETS: [&str; 2] = ["sh", "unshare"];
@@ -138,22 +141,28 @@ impl Pod {
 impl Drop for Pod {
     /// podman leaves the cgroups above its containers', in every hierarchy.
     fn drop(&mut self) {
-        let named = |path: &Path| path.file_name().is_some_and(|name| name.to_str() == Some(&self.top));
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let hierarchies = mounts.lines().filter_map(|line| {
             let mut words = line.split(' ').skip(1);
             let (path, kind) = (words.next()?, words.next()?);
             kind.starts_with("cgroup").then(|| Path::new(path).join(&self.top))
         });
-        hierarchies.filter(|top| named(top)).for_each(|top| remove(&top));
+        hierarchies.for_each(|top| remove(&top));
     }
 }
 
+/// podman's own process for a container ends a moment after podman.
 fn remove(cgroup: &Path) {
     for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove(&entry.path());
         }
+    }
+    let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let pids = procs.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+    for process in pids.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        let patience = Timespec::try_from(PATIENCE).expect("a short time");
+        let _ = rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
     }
     let _ = fs::remove_dir(cgroup);
 }
@@ -195,9 +204,9 @@ impl Sidecar {
     pub(crate) fn wait_until_ready(&mut self, container: &Value) {
         self.program.wait_for_message("tracing this pod");
         let probe = words(&container["startupProbe"]["exec"]["command"]);
-        let deadline = std::time::Instant::now() + crate::program::PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while Ended::of(podman().args(["exec", &self.container.0]).args(&probe)).code != Some(0) {
-            assert!(std::time::Instant::now() < deadline, "the probe does not succeed");
+            assert!(Instant::now() < deadline, "the probe does not succeed");
         }
     }
 
@@ -207,7 +216,7 @@ impl Sidecar {
 
     /// Asks it to end, as the kubelet does, and returns what it left.
     #[track_caller]
-    pub(crate) fn stop(self) -> crate::program::Stopped {
+    pub(crate) fn stop(self) -> Stopped {
         self.program.stop().1
     }
 }

@@ -449,3 +449,51 @@ fn root_the_first_who_comes_may_name_another_one_s_namespace() {
     let (_, stopped) = program.stop();
     assert_eq!(cmdlines(&stopped.parsed()), ["/bin/true neighbour"]);
 }
+
+#[test]
+fn a_pod_is_not_also_a_namespace() {
+    const UID: &str = "--pod-uid=621d2e52-1b7a-4d6c-9c55-0123456789ab";
+    for other in [&["--use-local-pidns"][..], &["--init-address=127.0.0.1:0"], &["--startup-timeout=1s"]] {
+        let ended = Ended::of(exectrace(["sidecar", UID]).args(other));
+        assert_eq!(ended.code, Some(2), "{other:?}: {ended:?}");
+        assert!(ended.stderr.contains("cannot be used with"), "{ended:?}");
+    }
+    let ended = Ended::of(&mut exectrace(["sidecar", "--pod-info", "/"]));
+    assert!(ended.code == Some(2) && ended.stderr.contains("--pod-uid"), "{ended:?}");
+}
+
+#[test]
+fn root_who_is_in_no_such_pod_is_told_so_and_leaves_no_log() {
+    for (uid, why) in [
+        ("621d2e52-1b7a-4d6c-9c55-0123456789ab", "finding the own pod"),
+        ("main", "is no UID of a pod"),
+        ("", "is no UID of a pod"),
+    ] {
+        let ended = Ended::of(&mut exectrace(["sidecar", "--pod-uid", uid]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
+        assert!(ended.message().msg().contains(why), "{ended:?}");
+    }
+}
+
+#[test]
+fn root_the_probe_says_no_until_the_tracer_is_attached() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("ready.sock").into_os_string().into_string().expect("a path in UTF-8");
+    let probe = || Ended::of(&mut exectrace(["probe", &socket]));
+    let early = probe();
+    assert_eq!(early.code, Some(1), "{early:?}");
+    assert!(early.message().msg().contains("not attached yet"), "{early:?}");
+    let mut workspace = Workspace::new();
+    let (program, address) = waiting(&["sidecar", "--ready-socket", &socket]);
+    assert_eq!(probe().code, Some(1), "it waits for a handshake");
+    accepted(&post(address, "", &workspace.number()));
+    let deadline = Instant::now() + PATIENCE;
+    while probe().code != Some(0) {
+        assert!(Instant::now() < deadline, "it is attached by now");
+    }
+    workspace.tell("/bin/true seen");
+    let (_, stopped) = program.stop();
+    assert_eq!(cmdlines(&stopped.parsed()), ["/bin/true seen"], "the probe says yes when an exec will be seen");
+    let late = probe();
+    assert_eq!((late.code, late.stdout.as_str()), (Some(1), ""), "{late:?}");
+}
