@@ -374,7 +374,11 @@ fn root_labels_of_a_folder_are_read_again_when_they_change() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(labels(&old), [some("jessie"), some("main"), some("fixed")]);
     volume(folder.path(), "..2", &[("labels", "username=\"zac\"\n"), ("workspace_name", "other")]);
-    program.wait_for_message("the labels have changed");
+    let changed = program.wait_for_line("labels-changed");
+    assert_eq!(
+        (labels(&changed)[0].as_deref(), &changed.field("changed")["before"]["team"]),
+        (Some("zac"), &"fixed".into())
+    );
     workspace.tell("/bin/true new");
     let new = program.wait_for_exec("/bin/true new");
     assert_eq!(labels(&new), [some("zac"), some("other"), some("fixed")]);
