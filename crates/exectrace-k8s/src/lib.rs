@@ -9,7 +9,15 @@ pub mod api;
 #[cfg(feature = "cluster")]
 pub mod authority;
 #[cfg(feature = "cluster")]
+pub mod certificates;
+#[cfg(feature = "cluster")]
 pub mod client;
+#[cfg(feature = "cluster")]
+pub mod events;
+#[cfg(all(test, feature = "cluster"))]
+mod fake_api;
+#[cfg(feature = "cluster")]
+pub mod follow;
 #[cfg(feature = "cluster")]
 mod likeness;
 #[cfg(feature = "cluster")]

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use crate::events::Teller;
 use crate::live::Live;
 use crate::metrics::{MEDIA_TYPE, Metrics};
-use crate::notice::Notice;
 use crate::review;
 
 /// Bytes of a question. The API server's own limit for an object is 3 MiB, with which comes little else.
@@ -28,7 +28,7 @@ pub struct Shared {
     /// Where is counted.
     pub metrics: Metrics,
     /// Takes what is to be told in a pod's namespace. It must not block.
-    pub tell: Arc<dyn Fn(Notice) + Send + Sync>,
+    pub tell: Teller,
 }
 
 /// The path for the API server, to be served by TLS: `POST /mutate`.
@@ -127,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::live::SwitchHolder;
+    use crate::notice::Notice;
     use crate::settings::Settings;
 
     struct Asked {
