@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "kubernetes")]
         Command::Logs(args) => command::logs::main(&args),
         #[cfg(feature = "kubernetes")]
-        Command::Webhook(args) => command::webhook::main(&args),
+        Command::Webhook(args) => command::webhook::main(args),
         Command::Bench(args) => command::bench::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),

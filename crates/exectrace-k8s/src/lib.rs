@@ -36,7 +36,11 @@ mod qos;
 #[cfg(feature = "cluster")]
 mod quantity;
 #[cfg(feature = "cluster")]
+mod reload;
+#[cfg(feature = "cluster")]
 pub mod review;
+#[cfg(feature = "cluster")]
+pub mod serve;
 #[cfg(feature = "cluster")]
 pub mod server;
 #[cfg(feature = "cluster")]

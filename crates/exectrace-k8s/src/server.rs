@@ -1,6 +1,7 @@
 //! The webhook's HTTP: one path for the API server, and three, on an address of their own, for who looks after it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Takes what is to be told in a pod's namespace. It must not block.
     pub tell: Teller,
+    /// Whether the process is about to end.
+    pub ending: Arc<AtomicBool>,
 }
 
 /// The path for the API server, to be served by TLS: `POST /mutate`.
@@ -72,15 +75,15 @@ async fn mutate(State(shared): State<Shared>, headers: HeaderMap, request: Reque
     match review::answer(&question, &settings) {
         Ok(answer) => {
             shared.metrics.answered(answer.verdict, begun.elapsed());
-            tracing::debug!(verdict = ?answer.verdict, "answered");
             if let Some(notice) = answer.notice {
-                tracing::info!(
-                    namespace = notice.about.namespace,
-                    kind = notice.about.kind,
-                    name = notice.about.name,
+                let about = &notice.about;
+                tracing::warn!(
+                    namespace = about.namespace,
+                    kind = about.kind,
+                    name = about.name,
                     reason = notice.reason,
-                    "{}",
-                    notice.note
+                    note = notice.note,
+                    "a pod was refused, or let in with a warning"
                 );
                 (shared.tell)(notice);
             }
@@ -95,6 +98,9 @@ async fn mutate(State(shared): State<Shared>, headers: HeaderMap, request: Reque
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
+    if shared.ending.load(Ordering::Relaxed) {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "this process is about to end");
+    }
     match shared.live.enabled() {
         Some(_) => "ok\n".into_response(),
         None => refusal(StatusCode::SERVICE_UNAVAILABLE, "whether process logging is switched on is not known yet"),
@@ -143,6 +149,7 @@ mod tests {
                 live: Arc::new(Live::new(Settings::default(), holder)),
                 metrics: Metrics::default(),
                 tell: Arc::new(move |notice| teller.lock().expect("no panic").push(notice)),
+                ending: Arc::default(),
             };
             Asked { shared, told }
         }
@@ -257,6 +264,15 @@ mod tests {
         asked.shared.live.set_switch(false);
         assert_eq!(asked.get("/readyz").await.0, StatusCode::OK);
         assert_eq!(asked.ask_about(pod(json!([{"name": "dev"}]))).await, json!({"uid": "u-1", "allowed": true}));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_about_to_end_answers_and_is_not_ready() {
+        let asked = Asked::new(SwitchHolder::Settings);
+        asked.shared.ending.store(true, Ordering::Relaxed);
+        assert_eq!(asked.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(asked.get("/healthz").await.0, StatusCode::OK);
+        assert_eq!(asked.ask_about(pod(json!([{"name": "dev"}]))).await["allowed"], true);
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::quantity;
+
 /// Everything that decides what a pod gets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -100,7 +102,42 @@ impl Default for Settings {
 impl Settings {
     /// Reads a YAML file's text.
     pub fn parse(text: &str) -> anyhow::Result<Settings> {
-        Ok(serde_saphyr::from_str(text)?)
+        let settings: Settings = serde_saphyr::from_str(text)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What the API server would refuse of every pod is better refused here, once.
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.image.trim().is_empty(), "image is empty: name exectrace's image");
+        anyhow::ensure!(
+            ["Always", "IfNotPresent", "Never"].contains(&self.image_pull_policy.as_str()),
+            "imagePullPolicy is {:?}: it is Always, IfNotPresent or Never",
+            self.image_pull_policy
+        );
+        anyhow::ensure!(self.startup_seconds > 0, "startupSeconds is 0: no sidecar starts that fast");
+        for name in self.labels.keys() {
+            anyhow::ensure!(
+                !name.is_empty() && !name.contains('='),
+                "labels has {name:?}: a name is not empty and has no ="
+            );
+        }
+        let resources = &self.resources;
+        for (name, amount) in resources.requests.iter().chain(&resources.limits).flatten() {
+            anyhow::ensure!(
+                quantity::milli(amount).is_some(),
+                "resources has {name}: {:?}, which is no quantity",
+                amount.0
+            );
+        }
+        for (name, limit) in resources.limits.iter().flatten() {
+            let request = resources.requests.as_ref().and_then(|requests| requests.get(name));
+            anyhow::ensure!(
+                request.is_none_or(|request| quantity::milli(request) <= quantity::milli(limit)),
+                "resources requests more {name} than its limit"
+            );
+        }
+        Ok(())
     }
 
     /// The first 16 hexadecimal digits of a hash over all that decides what a pod gets: two pods with the same one got
@@ -126,6 +163,21 @@ mod tests {
     fn an_unknown_key_is_an_error_that_names_it() {
         let error = Settings::parse("imgae: x\n").expect_err("a typo").to_string();
         assert!(error.contains("imgae"), "{error}");
+    }
+
+    #[test]
+    fn what_no_pod_could_have_is_an_error_that_names_it() {
+        for (text, name) in [
+            ("image: ''", "image"),
+            ("imagePullPolicy: Sometimes", "imagePullPolicy"),
+            ("startupSeconds: 0", "startupSeconds"),
+            ("labels: {a=b: c}", "labels"),
+            ("resources: {limits: {cpu: much}}", "cpu"),
+            ("resources: {requests: {cpu: '2'}, limits: {cpu: 1500m}}", "cpu"),
+        ] {
+            let error = Settings::parse(text).expect_err(text).to_string();
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]

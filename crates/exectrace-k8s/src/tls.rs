@@ -74,9 +74,10 @@ impl Served {
         Served(ArcSwap::new(Arc::clone(&certificate.key)))
     }
 
-    /// Serves this one from now on.
-    pub fn replace(&self, certificate: &Certificate) {
-        self.0.store(Arc::clone(&certificate.key));
+    /// Serves this one from now on, and says whether it is another one.
+    pub fn replace(&self, certificate: &Certificate) -> bool {
+        let before = self.0.swap(Arc::clone(&certificate.key));
+        before.cert != certificate.key.cert
     }
 }
 

@@ -97,8 +97,13 @@ pub(crate) enum LogsFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 asked to end, 1 something failed, 2 usage, settings or certificate.",
+    group = ArgGroup::new("certificate").args(["tls_cert", "tls_secret"]).required(true),
+    group = ArgGroup::new("cluster").args(["kubeconfig", "in_cluster"]),
+)]
 pub(crate) struct WebhookArgs {
-    /// Where to listen for the API server
+    /// Where to listen for the API server, by TLS
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
     pub(crate) listen: SocketAddr,
     /// Where health, readiness and metrics are asked for, without TLS
@@ -110,7 +115,19 @@ pub(crate) struct WebhookArgs {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// What pods get, as YAML [default: built in]
+    /// Instead of files: a Secret in which the webhook keeps an authority of its own, renewed by itself
+    #[arg(long, value_name = "NAME", requires_all = ["cluster", "service", "webhook_configuration"])]
+    pub(crate) tls_secret: Option<String>,
+    /// With --tls-secret: the Service by which the API server reaches the webhook
+    #[arg(long, value_name = "NAME", requires = "tls_secret")]
+    pub(crate) service: Option<String>,
+    /// With --tls-secret: the MutatingWebhookConfiguration that is made to trust the authority
+    #[arg(long, value_name = "NAME", requires = "tls_secret")]
+    pub(crate) webhook_configuration: Option<String>,
+    /// With --tls-secret: the namespace of the Secret and the Service [default: the pod's, or the context's]
+    #[arg(short, long, value_name = "NAME", requires = "tls_secret")]
+    pub(crate) namespace: Option<String>,
+    /// What pods get, as YAML, read again when it changes [default: built in]
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The configuration of the cluster in which the switch is; without it and --in-cluster, the settings hold the switch
@@ -119,4 +136,7 @@ pub(crate) struct WebhookArgs {
     /// Use the pod's service account
     #[arg(long)]
     pub(crate) in_cluster: bool,
+    /// How long to go on answering after SIGTERM, until every API server has been told
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5s")]
+    pub(crate) drain: Duration,
 }
