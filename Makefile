@@ -1,6 +1,7 @@
 # make run           build, then trace a sample session
 # make test          build, then check everything
 # make image         an OCI archive of the image, in target/image
+# make test-charts   the Helm chart and the Terraform example, without a cluster
 # make test-kernels  the kernel tests on other kernels, in virtual machines (docs/kernels.md)
 # make fuzz          build, then fuzz each target for FUZZ_SECONDS (60)
 # make bench         build, then measure what tracing costs here, beside other tools
@@ -14,11 +15,12 @@ PACKAGES := clang gcc libc6-dev libelf-dev make pkg-config zlib1g-dev
 FUZZ_PACKAGES := g++
 IMAGE_PACKAGES := buildah
 TEST_PACKAGES := bsdutils buildah busybox-static clang-format conmon podman runc strace util-linux
+CHART_PACKAGES := python3 python3-venv
 KERNEL_PACKAGES := binutils bsdutils cpio debian-archive-keyring qemu-system-x86 util-linux
 BENCH_PACKAGES := auditd bpftrace libbpf-tools util-linux
 FIGURES := target/bench
 
-.PHONY: run build image test test-kernels kernels-doc fuzz bench bench-docs lint fmt deps test-deps kernel-deps clean
+.PHONY: run build image test test-charts test-kernels kernels-doc fuzz bench bench-docs lint fmt deps test-deps chart-deps kernel-deps clean
 
 run: build
 	$(BINARY) --log-format text run --tree -- sh examples/session.sh
@@ -32,8 +34,13 @@ image: build
 	@scripts/install-packages $(IMAGE_PACKAGES)
 	scripts/build-image $(BINARY) target/image/exectrace.tar
 
-test: test-deps build lint
+test: test-deps chart-deps build lint
 	cargo test --workspace --locked -- --test-threads=1
+	tests/charts/run
+
+# UPDATE=1 writes the golden files anew.
+test-charts: chart-deps
+	@tests/charts/run
 
 bench: build
 	@scripts/install-packages $(BENCH_PACKAGES)
@@ -74,6 +81,9 @@ deps:
 
 test-deps: deps
 	@scripts/install-packages $(TEST_PACKAGES)
+
+chart-deps:
+	@scripts/install-packages $(CHART_PACKAGES)
 
 kernel-deps: deps
 	@scripts/install-packages $(KERNEL_PACKAGES)

@@ -300,6 +300,60 @@ def definition_is_valid():
     same("crds", names[:4], ["Enabled", "Traced", "Needs-rebuild", "Nodes-ready"])
 
 
+# Blocks of the kubernetes provider that are lists in Kubernetes, with the names of those.
+LISTS = {
+    "init_container": "initContainers", "container": "containers", "volume": "volumes", "env": "env", "port": "ports",
+    "volume_mount": "volumeMounts", "items": "items",
+}
+
+
+def as_kubernetes(value, key=""):
+    """A block of the Terraform provider for Kubernetes, as the object that it stands for."""
+    if isinstance(value, dict):
+        if "__is_block__" not in value:
+            return {name.strip('"'): as_kubernetes(item) for name, item in value.items()}
+        result = {}
+        for name, item in value.items():
+            if name in ("__is_block__", "__comments__"):
+                continue
+            camel = {"downward_api": "downwardAPI"}.get(name) or re.sub(r"_(\w)", lambda match: match[1].upper(), name)
+            if isinstance(item, list) and item and isinstance(item[0], dict):
+                blocks = [as_kubernetes(block, name) for block in item]
+                result[LISTS.get(name, camel)] = blocks if name in LISTS else blocks[0]
+            else:
+                result[camel] = as_kubernetes(item, name)
+        return result
+    if isinstance(value, list):
+        return [as_kubernetes(item) for item in value]
+    if isinstance(value, str):
+        text = value.strip('"')
+        if key == "default_mode":
+            return int(text, 8)
+        return int(text) if key in ("run_as_user", "run_as_group") else text
+    return value
+
+
+def terraform_has_the_sidecar_of_the_webhook():
+    where = "examples/coder-template/main.tf"
+    tree = hcl2.loads((ROOT / where).read_text())
+    image = next(item for item in tree["variable"] if '"exectrace_image"' in item)['"exectrace_image"']["default"]
+    (deployment,) = (item for item in tree["resource"] if '"kubernetes_deployment_v1"' in item)
+    body = deployment['"kubernetes_deployment_v1"']['"main"']
+    body = as_kubernetes({"__is_block__": True, **{key: body[key] for key in ("metadata", "spec")}})
+    pod = body["spec"]["template"]["spec"]
+    sidecar = pod["initContainers"][0]
+    same(where, sidecar["image"], "${var.exectrace_image}")
+    sidecar["image"] = image.strip('"')
+    wanted = yaml.safe_load((HERE / "sidecar.yaml").read_text())
+    same(f"{where}: the container", sidecar, wanted["container"])
+    same(f"{where}: the volumes", pod["volumes"], wanted["volumes"])
+    labels = body["spec"]["template"]["metadata"]["labels"]
+    expect(where, {"com.coder.user.username", "com.coder.workspace.name"} <= set(labels), "labels by which logs finds it")
+    body["spec"]["selector"]["matchLabels"] = {"a": "b"}
+    whole = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "main"}, "spec": body["spec"]}
+    against_schemas(where, [whole], ["1.29", NEWEST])
+
+
 def main():
     chart = Chart.load(CHART)
     values_and_schema_agree(chart.values, chart.schema)
@@ -329,6 +383,7 @@ def main():
     old_clusters_are_told()
     yaml_is_tidy()
     definition_is_valid()
+    terraform_has_the_sidecar_of_the_webhook()
     if failures:
         print("\n".join(failures), file=sys.stderr)
         print(f"{len(failures)} failures", file=sys.stderr)
