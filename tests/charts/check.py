@@ -1,5 +1,6 @@
 """The checks of tests/charts/run, which says what they are and runs this in its venv."""
 
+import copy
 import difflib
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import hcl2
 import kubernetes_validate
 import yaml
+from cel_expr_python import cel
 from helm_python import HelmError
 from helm_python.chart import Chart, lint
 from yamllint import linter
@@ -354,6 +356,106 @@ def terraform_has_the_sidecar_of_the_webhook():
     against_schemas(where, [whole], ["1.29", NEWEST])
 
 
+def policy_verdicts(policy, pod):
+    """The messages of the validations that refuse a pod. CEL runs as Google's C++ runtime has it, not as Go's."""
+    environment = cel.NewEnv(variables={"object": cel.Type.DYN, "variables": cel.Type.DYN})
+    data = {"object": pod, "variables": {}}
+    spec = policy["spec"]
+    for variable in spec["variables"]:
+        data["variables"][variable["name"]] = environment.compile(variable["expression"]).eval(data=data).plain_value()
+    return [
+        validation["message"]
+        for validation in spec["validations"]
+        if environment.compile(validation["expression"]).eval(data=data).plain_value() is not True
+    ]
+
+
+def policy_lets_in_the_sidecar_and_nothing_more():
+    where = "examples/admission-policy.yaml"
+    objects = documents((ROOT / where).read_text())
+    against_schemas(where, objects, ["1.30", NEWEST])
+    policy = the(objects, "ValidatingAdmissionPolicy")
+    sidecar = yaml.safe_load((HERE / "sidecar.yaml").read_text())
+
+    def pod():
+        """A workspace's, as the webhook leaves it."""
+        return copy.deepcopy({
+            "metadata": {"name": "main", "annotations": {"exectrace.dev/status": "{}"}},
+            "spec": {
+                "initContainers": [sidecar["container"]],
+                "containers": [{"name": "main", "image": "example.com/workspace:1",
+                                "securityContext": {"capabilities": {"add": ["CHOWN"]}}}],
+                "volumes": [*sidecar["volumes"], {"name": "home", "persistentVolumeClaim": {"claimName": "home"}}],
+            },
+        })
+
+    same(where, policy_verdicts(policy, pod()), [])
+    without = pod()
+    del without["spec"]["initContainers"], without["spec"]["volumes"], without["metadata"]["annotations"]
+    same(f"{where}: a pod without the sidecar", policy_verdicts(policy, without), [])
+    ordinary = pod()
+    ordinary["spec"]["containers"].append(ordinary["spec"].pop("initContainers")[0])
+    same(f"{where}: an ordinary container", policy_verdicts(policy, ordinary), [])
+
+    def ours(pod):
+        return pod["spec"]["initContainers"][0]
+
+    def workspace(pod):
+        return pod["spec"]["containers"][0]
+
+    def adds(container, *names):
+        container["securityContext"]["capabilities"]["add"] = list(names)
+
+    as_made = "must be as the webhook makes"
+    no_capability = "no other capabilities"
+    refused = [
+        ("BPF for the workspace", lambda p: adds(workspace(p), "BPF"), no_capability),
+        ("another image", lambda p: ours(p).update(image="example.com/other:1"), no_capability),
+        ("SYS_ADMIN for ours", lambda p: adds(ours(p), "BPF", "SYS_ADMIN"), "BPF, PERFMON and SYS_RESOURCE only"),
+        ("another command", lambda p: ours(p).update(args=["trace", "--all"]), as_made),
+        ("no arguments", lambda p: ours(p).pop("args"), as_made),
+        ("a UID by hand", lambda p: ours(p)["env"].__setitem__(0, {"name": "EXECTRACE_POD_UID", "value": "x"}), as_made),
+        ("more environment", lambda p: ours(p)["env"].append({"name": "EXECTRACE_POD_UID", "value": "x"}), as_made),
+        ("a hook", lambda p: ours(p).update(lifecycle={"postStart": {"exec": {"command": ["/exectrace"]}}}), as_made),
+        ("another probe", lambda p: ours(p)["startupProbe"]["exec"].update(command=["/exectrace", "trace"]), as_made),
+        ("a liveness probe", lambda p: ours(p).update(livenessProbe={"exec": {"command": ["/exectrace"]}}), as_made),
+        ("a mount over the program", lambda p: ours(p)["volumeMounts"].append(
+            {"name": "exectrace-run", "mountPath": "/exectrace", "subPath": "x"}), as_made),
+        ("our volume in the workspace", lambda p: workspace(p).update(
+            volumeMounts=[{"name": "exectrace-run", "mountPath": "/mnt"}]), "may mount its volumes"),
+        ("our volume as a claim", lambda p: p["spec"]["volumes"].__setitem__(
+            0, {"name": "exectrace-run", "persistentVolumeClaim": {"claimName": "x"}}), "may mount its volumes"),
+        ("the host's processes", lambda p: p["spec"].update(hostPID=True), "namespaces of the host"),
+        ("a privileged workspace", lambda p: workspace(p)["securityContext"].update(privileged=True), "privileged"),
+        ("ours privileged", lambda p: ours(p)["securityContext"].update(privileged=True), "privileged"),
+        ("a privileged ephemeral container", lambda p: p["spec"].update(
+            ephemeralContainers=[{"name": "x", "securityContext": {"privileged": True}}]), "privileged"),
+        ("a folder of the host", lambda p: p["spec"]["volumes"].append(
+            {"name": "x", "hostPath": {"path": "/"}}), "hostPath"),
+        ("a port of the host", lambda p: workspace(p).update(ports=[{"containerPort": 1, "hostPort": 1}]), "ports"),
+        ("no seccomp", lambda p: workspace(p)["securityContext"].update(
+            seccompProfile={"type": "Unconfined"}), "seccomp"),
+        ("no AppArmor", lambda p: p["metadata"]["annotations"].update(
+            {"container.apparmor.security.beta.kubernetes.io/main": "unconfined"}), "AppArmor"),
+        ("a type of SELinux", lambda p: p["spec"].update(
+            securityContext={"seLinuxOptions": {"type": "spc_t"}}), "SELinux"),
+        ("the whole of proc", lambda p: workspace(p)["securityContext"].update(procMount="Unmasked"), "proc mount"),
+        ("a sysctl", lambda p: p["spec"].update(
+            securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), "sysctls"),
+        ("a host process", lambda p: p["spec"].update(
+            securityContext={"windowsOptions": {"hostProcess": True}}), "Windows"),
+    ]
+    seen = set()
+    for what, change, message in refused:
+        changed = pod()
+        change(changed)
+        verdicts = policy_verdicts(policy, changed)
+        seen.update(verdicts)
+        expect(f"{where}: {what}", any(message in verdict for verdict in verdicts), f"not refused so: {verdicts}")
+    same(f"{where}: validations that refused nothing here",
+         sorted({validation["message"] for validation in policy["spec"]["validations"]} - seen), [])
+
+
 def main():
     chart = Chart.load(CHART)
     values_and_schema_agree(chart.values, chart.schema)
@@ -384,6 +486,7 @@ def main():
     yaml_is_tidy()
     definition_is_valid()
     terraform_has_the_sidecar_of_the_webhook()
+    policy_lets_in_the_sidecar_and_nothing_more()
     if failures:
         print("\n".join(failures), file=sys.stderr)
         print(f"{len(failures)} failures", file=sys.stderr)
