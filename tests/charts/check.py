@@ -356,11 +356,15 @@ def terraform_has_the_sidecar_of_the_webhook():
     against_schemas(where, [whole], ["1.29", NEWEST])
 
 
-def policy_verdicts(policy, pod):
+def policy_verdicts(policy, pod, old=None):
     """The messages of the validations that refuse a pod. CEL runs as Google's C++ runtime has it, not as Go's."""
-    environment = cel.NewEnv(variables={"object": cel.Type.DYN, "variables": cel.Type.DYN})
-    data = {"object": pod, "variables": {}}
+    names = ("object", "oldObject", "variables")
+    environment = cel.NewEnv(variables={name: cel.Type.DYN for name in names})
+    data = {"object": pod, "oldObject": old, "variables": {}}
     spec = policy["spec"]
+    for condition in spec["matchConditions"]:
+        if not environment.compile(condition["expression"]).eval(data=data).plain_value():
+            return []
     for variable in spec["variables"]:
         data["variables"][variable["name"]] = environment.compile(variable["expression"]).eval(data=data).plain_value()
     return [
@@ -396,6 +400,14 @@ def policy_lets_in_the_sidecar_and_nothing_more():
     ordinary = pod()
     ordinary["spec"]["containers"].append(ordinary["spec"].pop("initContainers")[0])
     same(f"{where}: an ordinary container", policy_verdicts(policy, ordinary), [])
+
+    older = pod()
+    older["spec"]["initContainers"][0]["image"] = "example.com/exectrace:0.0.9"
+    labelled = copy.deepcopy(older)
+    labelled["metadata"]["labels"] = {"com.coder.user.username": "zac"}
+    same(f"{where}: a pod of before, with another label", policy_verdicts(policy, labelled, older), [])
+    labelled["spec"]["containers"][0]["image"] = "example.com/workspace:2"
+    expect(f"{where}: a pod of before, changed", policy_verdicts(policy, labelled, older), "is let in")
 
     def ours(pod):
         return pod["spec"]["initContainers"][0]
