@@ -12,7 +12,7 @@ use crate::verify::{Verdict, Verifier};
 /// The most that is read of a request.
 pub const MAX_REQUEST: usize = crate::handshake::MAX_REQUEST;
 
-/// What `exectrace verify` reads of an input.
+/// What `exectrace verify` and `exectrace logs` read of an input.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lines {
     /// As they were written, and whether the input ends within one.
@@ -27,7 +27,10 @@ pub struct Lines {
 
 /// Reads an input to its end.
 pub fn lines(input: impl io::Read) -> io::Result<Lines> {
-    crate::verify::lines_of(input)
+    let mut lines = Vec::new();
+    let contents = crate::input::read(input, |line| lines.push((line.bytes.to_vec(), line.cut)))?;
+    let (physical, stderr, is_damaged) = (contents.lines, contents.stderr, contents.damage.is_some());
+    Ok(Lines { lines, physical, stderr, is_damaged })
 }
 
 /// What `exectrace verify` says.

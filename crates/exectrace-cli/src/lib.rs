@@ -14,10 +14,13 @@ mod exit;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handshake;
+mod input;
 mod labels;
 mod ledger;
 mod line;
 mod log;
+#[cfg(feature = "kubernetes")]
+mod logs;
 mod pipeline;
 mod pod_info;
 mod queue;

@@ -2,6 +2,7 @@
 
 mod escape;
 pub(crate) mod json;
+pub(crate) mod paint;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod text;

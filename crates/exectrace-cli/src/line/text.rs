@@ -1,27 +1,22 @@
 //! Lines for people: time, pid, user and command line, on a terminal in colour.
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use anstyle::{AnsiColor, Style};
 use exectrace::{Ended, Event, ExecId, FailedExec, Gone};
 
+use super::paint::{BAD, DIM, Depths, Pen, printable, round, time};
 use super::{Entry, Lost, Watchdog, cmdline, errno_name, in_words, signal_name};
-
-const DIM: Style = Style::new().dimmed();
-const NUMBER: Style = AnsiColor::Cyan.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Writes lines for people.
 pub(crate) struct TextEncoder {
-    colour: bool,
-    depths: Option<Depths>,
+    pen: Pen,
+    depths: Option<Depths<ExecId>>,
 }
 
 impl TextEncoder {
     /// `tree` indents each line below the exec that led to it.
     pub(crate) fn new(colour: bool, tree: bool) -> TextEncoder {
-        TextEncoder { colour, depths: tree.then(Depths::default) }
+        TextEncoder { pen: Pen { colour }, depths: tree.then(Depths::default) }
     }
 
     /// Appends one line with its line break. `now` is the time of what has no time of its own.
@@ -43,25 +38,25 @@ impl TextEncoder {
     }
 
     fn exec(&mut self, event: &Event) -> String {
-        let indent = self.depths.as_mut().map_or(0, |depths| depths.of(event)) * 2;
-        let mut line = self.head(event.time, event.pid, event.uid);
+        let indent = self.depths.as_mut().map_or(0, |depths| depths.of(event.id, event.parent_id.as_ref())) * 2;
+        let mut line = self.pen.head(event.time, event.pid, event.uid);
         line.push_str(&format!("{:indent$}{}", "", printable(&cmdline(&event.argv))));
         if event.truncated() {
             let missing = event.argv.total_bytes - event.argv.kept_bytes();
-            line.push_str(&self.styled(BAD, &format!(" … {missing} more bytes")));
+            line.push_str(&self.pen.styled(BAD, &format!(" … {missing} more bytes")));
         }
         if !event.partial.is_empty() {
             let names: Vec<_> = event.partial.names().collect();
-            line.push_str(&self.styled(DIM, &format!(" [{}]", names.join(" "))));
+            line.push_str(&self.pen.styled(DIM, &format!(" [{}]", names.join(" "))));
         }
         line
     }
 
     fn failed(&self, failed: &FailedExec) -> String {
         let FailedExec { errno, attempt } = failed;
-        let mut line = self.head(attempt.time, attempt.pid, attempt.uid);
-        line.push_str(&self.styled(BAD, &format!("{}: {} ", errno_name(*errno), printable(&attempt.filename))));
-        line.push_str(&self.styled(DIM, &format!("[{}]", printable(&cmdline(&attempt.argv)))));
+        let mut line = self.pen.head(attempt.time, attempt.pid, attempt.uid);
+        line.push_str(&self.pen.styled(BAD, &format!("{}: {} ", errno_name(*errno), printable(&attempt.filename))));
+        line.push_str(&self.pen.styled(DIM, &format!("[{}]", printable(&cmdline(&attempt.argv)))));
         line
     }
 
@@ -71,93 +66,26 @@ impl TextEncoder {
             (None, code) => format!("exit {}", code.unwrap_or_default()),
         };
         let took = format!("after {:?}, {:?} of processor time", round(ended.lived), round(ended.cpu_time));
-        let mut line = self.head(ended.time, ended.pid, ended.uid);
-        line.push_str(&self.styled(DIM, &format!("{}: {how} {took}", printable(&ended.comm))));
+        let mut line = self.pen.head(ended.time, ended.pid, ended.uid);
+        line.push_str(&self.pen.styled(DIM, &format!("{}: {how} {took}", printable(&ended.comm))));
         line
     }
 
     fn watchdog(&self, watchdog: &Watchdog, now: SystemTime) -> String {
         let text =
             if watchdog.seen { "the kernel program sees execs again" } else { "the kernel program sees nothing" };
-        format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, text))
+        format!("{} {}", self.pen.styled(DIM, &time(now)), self.pen.styled(BAD, text))
     }
 
     fn gone(&self, gone: &Gone) -> String {
         let text = format!("scope {} is gone: nothing can run there any more", gone.scope);
-        format!("{} {}", self.styled(DIM, &time(gone.time)), self.styled(DIM, &text))
-    }
-
-    fn head(&self, when: SystemTime, pid: u32, uid: u32) -> String {
-        format!(
-            "{} {} {} ",
-            self.styled(DIM, &time(when)),
-            self.styled(NUMBER, &format!("{pid:>7}")),
-            self.styled(DIM, &format!("{uid:>5}")),
-        )
+        format!("{} {}", self.pen.styled(DIM, &time(gone.time)), self.pen.styled(DIM, &text))
     }
 
     fn lost(&self, lost: &Lost, now: SystemTime) -> String {
         let text = format!("{} {} lost: {}", lost.count, in_words(lost.what), lost.reason.name());
-        format!("{} {}", self.styled(DIM, &time(now)), self.styled(BAD, &text))
+        format!("{} {}", self.pen.styled(DIM, &time(now)), self.pen.styled(BAD, &text))
     }
-
-    fn styled(&self, style: Style, text: &str) -> String {
-        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
-    }
-}
-
-/// How deep each exec lies below the first that is known of its line.
-#[derive(Default)]
-struct Depths {
-    known: HashMap<ExecId, usize>,
-}
-
-impl Depths {
-    /// Beyond this many execs the oldest tree is forgotten, and later ones begin at the margin again.
-    const MAX: usize = 65_536;
-    const DEEPEST: usize = 24;
-
-    fn of(&mut self, event: &Event) -> usize {
-        if self.known.len() >= Self::MAX {
-            self.known.clear();
-        }
-        let above = event.parent_id.and_then(|parent| self.known.get(&parent));
-        let depth = above.map_or(0, |depth| (depth + 1).min(Self::DEEPEST));
-        self.known.insert(event.id, depth);
-        depth
-    }
-}
-
-/// To the microsecond: nobody reads more.
-fn round(time: Duration) -> Duration {
-    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
-}
-
-fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// Text that cannot move a cursor, hide itself or break the line: what is no visible character is shown by its number.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for char in chunk.valid().chars() {
-            if char.is_control() || is_format(char) {
-                text.extend(char.escape_default());
-            } else {
-                text.push(char);
-            }
-        }
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
-/// Characters that change how others look, as the bidirectional controls do.
-fn is_format(char: char) -> bool {
-    matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -181,12 +109,6 @@ mod tests {
         let entry = Entry::Exec(Box::new(samples::uname()));
         let line = lines(&mut TextEncoder::new(false, false), &[entry]);
         assert_eq!(line, "2022-02-28T20:29:38.038Z  920684 101000 uname -a\n");
-    }
-
-    #[test]
-    fn nothing_reaches_the_terminal_that_could_steer_it() {
-        assert_eq!(printable(b"a\x1b[2J\n\x7f\xff\t"), "a\\u{1b}[2J\\n\\u{7f}\\xff\\t");
-        assert_eq!(printable("gpj.\u{202e}txt ü".as_bytes()), "gpj.\\u{202e}txt ü");
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! `exectrace verify`: is a log whole, and is it what was written? `docs/verify.md` says what that can prove.
 //!
-//! `input` gives lines, `line` says what each is, `record` is what is kept of it. When all is read, `chain` says which lines
+//! [`input`] gives lines, `line` says what each is, `record` is what is kept of it. When all is read, `chain` says which lines
 //! are what was written, `account` whether a run's numbers and ledgers agree with its lines, `streams` what lies between
 //! runs; each adds findings, and `report` tells them.
 
 mod account;
 mod chain;
 mod finding;
-mod input;
 mod line;
 mod record;
 mod report;
@@ -31,6 +30,7 @@ use self::chain::Chained;
 use self::finding::{Finding, Kind, Place};
 use self::line::{Content, Message, Parsed, Time};
 use self::record::{Detail, LineKind, Link, Record};
+use crate::input;
 use crate::seal::{AHEAD, ChainKey, KeyedReader, Run, Sealed, digest};
 
 /// Reads inputs, one after the other, and then judges them together.
@@ -323,15 +323,6 @@ impl Stray {
         };
         Finding::new(self.kind, why).times(self.from, self.to).at(self.place)
     }
-}
-
-/// The lines of one input, with whether they are cut, and what else it had.
-#[cfg(fuzzing)]
-pub(crate) fn lines_of(input: impl Read) -> io::Result<crate::fuzzing::Lines> {
-    let mut lines = Vec::new();
-    let contents = input::read(input, |line| lines.push((line.bytes.to_vec(), line.cut)))?;
-    let (physical, stderr, is_damaged) = (contents.lines, contents.stderr, contents.damage.is_some());
-    Ok(crate::fuzzing::Lines { lines, physical, stderr, is_damaged })
 }
 
 fn position(index: u32) -> usize {

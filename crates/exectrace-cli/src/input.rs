@@ -16,46 +16,90 @@ const MAX_LINE: u64 = 256 << 20;
 
 /// A line as it was written, without its line break.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Line<'a> {
+    pub(crate) bytes: &'a [u8],
     /// Where it begins in the (decompressed) file, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// The input ended before the line did.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// What an input had.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// Physical lines.
-    pub(super) lines: u64,
+    pub(crate) lines: u64,
     /// Lines of a container's stderr.
-    pub(super) stderr: u64,
+    pub(crate) stderr: u64,
     /// Why the compressed data could not be read to its end.
-    pub(super) damage: Option<io::Error>,
+    pub(crate) damage: Option<io::Error>,
 }
 
 /// Gives every line of an input; an error is one of the input itself.
-pub(super) fn read(input: impl Read, mut each: impl FnMut(Line<'_>)) -> io::Result<Contents> {
-    let failed = Rc::new(Cell::new(false));
-    let mut input = BufReader::with_capacity(BUFFER, Watched { input, failed: Rc::clone(&failed) });
-    let magic = peek(&mut input)?;
-    let mut found = Contents::default();
-    let ended = if magic.starts_with(GZIP) {
-        let plain = flate2::bufread::MultiGzDecoder::new(input);
-        lines(BufReader::with_capacity(BUFFER, plain), &mut found, &mut each)
-    } else if magic.starts_with(ZSTD) {
-        zstd::stream::read::Decoder::with_buffer(input)
-            .and_then(|plain| lines(BufReader::with_capacity(BUFFER, plain), &mut found, &mut each))
-    } else {
-        lines(input, &mut found, &mut each)
-    };
-    match ended {
-        Err(error) if failed.get() => return Err(error),
-        Err(error) => found.damage = Some(error),
-        Ok(()) => {}
+pub(crate) fn read<'a>(input: impl Read + 'a, mut each: impl FnMut(Line<'_>)) -> io::Result<Contents> {
+    let mut reader = Reader::open(input)?;
+    while reader.step(&mut each)? {}
+    Ok(reader.contents)
+}
+
+/// The same step by step, for who reads several inputs at a time.
+pub(crate) struct Reader<'a> {
+    input: Box<dyn BufRead + 'a>,
+    /// Whether the input itself failed.
+    failed: Rc<Cell<bool>>,
+    line: Vec<u8>,
+    pieces: Pieces,
+    pub(crate) contents: Contents,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the first bytes, to know what it is.
+    pub(crate) fn open(input: impl Read + 'a) -> io::Result<Reader<'a>> {
+        let failed = Rc::new(Cell::new(false));
+        let mut input = BufReader::with_capacity(BUFFER, Watched { input, failed: Rc::clone(&failed) });
+        let magic = peek(&mut input)?;
+        let input: Box<dyn BufRead + 'a> = if magic.starts_with(GZIP) {
+            Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(input)))
+        } else if magic.starts_with(ZSTD) {
+            Box::new(BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::with_buffer(input)?))
+        } else {
+            Box::new(input)
+        };
+        Ok(Reader { input, failed, line: Vec::new(), pieces: Pieces::default(), contents: Contents::default() })
     }
-    Ok(found)
+
+    /// Reads on by one physical line, which ends none, one or two lines. `false` at the end.
+    pub(crate) fn step(&mut self, each: &mut impl FnMut(Line<'_>)) -> io::Result<bool> {
+        let Reader { input, line, pieces, contents, .. } = self;
+        line.clear();
+        let read = input.by_ref().take(MAX_LINE).read_until(b'\n', line);
+        if !line.is_empty() {
+            contents.lines += 1;
+            let ended = line.pop_if(|byte| *byte == b'\n').is_some();
+            // A file that went through another system's hands.
+            line.pop_if(|byte| *byte == b'\r' && ended);
+            match cri(line) {
+                Some(piece) if piece.is_stderr => contents.stderr += 1,
+                Some(piece) => pieces.add(&piece, contents.lines, !ended, each),
+                None => {
+                    pieces.end(each);
+                    each(Line { bytes: line, number: contents.lines, cut: !ended });
+                }
+            }
+        }
+        match read {
+            Ok(count) if count > 0 => return Ok(true),
+            Ok(_) => pieces.end(each),
+            Err(error) => {
+                pieces.end(each);
+                if self.failed.get() {
+                    return Err(error);
+                }
+                contents.damage = Some(error);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// The first bytes of an input. A pipe may give them one at a time; then the first decides, which no line of ours has.
@@ -85,34 +129,6 @@ impl<R: Read> Read for Watched<R> {
             self.failed.set(true);
         }
         read
-    }
-}
-
-fn lines(mut input: impl BufRead, found: &mut Contents, each: &mut impl FnMut(Line<'_>)) -> io::Result<()> {
-    let mut line = Vec::new();
-    let mut pieces = Pieces::default();
-    loop {
-        line.clear();
-        let read = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line);
-        if !line.is_empty() {
-            found.lines += 1;
-            let ended = line.pop_if(|byte| *byte == b'\n').is_some();
-            // A file that went through another system's hands.
-            line.pop_if(|byte| *byte == b'\r' && ended);
-            match cri(&line) {
-                Some(piece) if piece.is_stderr => found.stderr += 1,
-                Some(piece) => pieces.add(&piece, found.lines, !ended, each),
-                None => {
-                    pieces.end(each);
-                    each(Line { bytes: &line, number: found.lines, cut: !ended });
-                }
-            }
-        }
-        if read.as_ref().is_ok_and(|count| *count > 0) {
-            continue;
-        }
-        pieces.end(each);
-        return read.map(|_| ());
     }
 }
 

@@ -1,0 +1,169 @@
+//! From entries in order to the output: which of them are wanted, and in what form they are written.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use super::entry::{Entry, Kind};
+use super::text::Text;
+use super::tree::Trees;
+
+/// Which lines are wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// None from before.
+    pub(crate) since: Option<SystemTime>,
+    /// Only the last so many.
+    pub(crate) tail: Option<usize>,
+    /// Only those whose labels name this user.
+    pub(crate) user: Option<String>,
+    /// Only those whose labels name this workspace.
+    pub(crate) workspace: Option<String>,
+}
+
+/// How they are written.
+pub(crate) enum Form {
+    /// As they were logged, byte for byte.
+    Json,
+    /// For people.
+    Text(Text),
+    /// As trees of processes, when all are read.
+    Trees(Trees),
+}
+
+/// The way to the output.
+pub(crate) struct Show<W> {
+    wanted: Wanted,
+    form: Form,
+    out: W,
+    /// The last so many, until all that is old is read.
+    last: VecDeque<Entry>,
+}
+
+impl<W: Write> Show<W> {
+    pub(crate) fn new(wanted: Wanted, form: Form, out: W) -> Show<W> {
+        Show { wanted, form, out, last: VecDeque::new() }
+    }
+
+    /// Takes the next line.
+    pub(crate) fn take(&mut self, entry: Entry) -> io::Result<()> {
+        if !self.wants(&entry) {
+            return Ok(());
+        }
+        let Some(tail) = self.wanted.tail else { return self.write(&entry) };
+        self.last.push_back(entry);
+        if self.last.len() > tail {
+            self.last.pop_front();
+        }
+        Ok(())
+    }
+
+    /// What comes from now on is new: nothing waits to be among the last.
+    pub(crate) fn go_on(&mut self) -> io::Result<()> {
+        self.wanted.tail = None;
+        while let Some(entry) = self.last.pop_front() {
+            self.write(&entry)?;
+        }
+        self.flush()
+    }
+
+    /// All is read.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.go_on()?;
+        if let Form::Trees(trees) = self.form {
+            trees.draw(&mut self.out)?;
+        }
+        self.out.flush()
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        let Wanted { since, user, workspace, .. } = &self.wanted;
+        let is = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
+        since.is_none_or(|since| since <= entry.time)
+            && is(user, &entry.owner.user)
+            && is(workspace, &entry.owner.workspace)
+            && (matches!(self.form, Form::Json) || entry.kind != Kind::Ledger)
+    }
+
+    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        match &mut self.form {
+            Form::Json => {
+                self.out.write_all(&entry.bytes)?;
+                self.out.write_all(b"\n")
+            }
+            Form::Text(text) => writeln!(self.out, "{}", text.line(entry)),
+            Form::Trees(trees) => {
+                trees.add(entry);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::entry::Owner;
+    use super::super::merge::tests::entry;
+    use super::*;
+    use crate::line::paint::Pen;
+
+    fn shown(wanted: Wanted, form: Form, entries: Vec<Entry>) -> String {
+        let mut out = Vec::new();
+        let mut show = Show::new(wanted, form, &mut out);
+        entries.into_iter().for_each(|entry| show.take(entry).expect("room"));
+        show.finish().expect("room");
+        String::from_utf8(out).expect("text")
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        entry(seconds, "").time
+    }
+
+    #[test]
+    fn lines_from_before_are_left_out_and_the_last_of_the_rest_are_shown() {
+        let entries = || (1..6).map(|seconds| entry(seconds, &seconds.to_string())).collect();
+        let since = Some(at(2));
+        assert_eq!(shown(Wanted { since, ..Wanted::default() }, Form::Json, entries()), "2\n3\n4\n5\n");
+        assert_eq!(shown(Wanted { since, tail: Some(2), ..Wanted::default() }, Form::Json, entries()), "4\n5\n");
+        assert_eq!(shown(Wanted { tail: Some(9), ..Wanted::default() }, Form::Json, entries()).lines().count(), 5);
+        assert_eq!(shown(Wanted { tail: Some(0), ..Wanted::default() }, Form::Json, entries()), "");
+    }
+
+    #[test]
+    fn what_is_new_does_not_wait_to_be_among_the_last() {
+        let mut out = Vec::new();
+        let mut show = Show::new(Wanted { tail: Some(1), ..Wanted::default() }, Form::Json, &mut out);
+        ["a", "b"].into_iter().for_each(|text| show.take(entry(1, text)).expect("room"));
+        show.go_on().expect("room");
+        ["c", "d"].into_iter().for_each(|text| show.take(entry(1, text)).expect("room"));
+        drop(show);
+        assert_eq!(out, b"b\nc\nd\n");
+    }
+
+    #[test]
+    fn lines_of_others_are_left_out_by_their_labels() {
+        let of = |user: &str, text| {
+            let owner = Owner { user: Some(user.to_owned()), ..Owner::default() };
+            Entry { owner: Rc::new(owner), ..entry(1, text) }
+        };
+        let entries = vec![of("jessie", "a"), of("zac", "b"), entry(1, "nobody's")];
+        let wanted = Wanted { user: Some("jessie".to_owned()), ..Wanted::default() };
+        assert_eq!(shown(wanted, Form::Json, entries), "a\n");
+    }
+
+    #[test]
+    fn people_see_no_ledgers_and_the_last_lines_are_of_those_that_they_see() {
+        let ledger = Entry { kind: Kind::Ledger, ..entry(2, "{}") };
+        let entries = || vec![entry(1, "words"), ledger.clone()];
+        let tail = || Wanted { tail: Some(1), ..Wanted::default() };
+        let text = Form::Text(Text::new(Pen { colour: false }, false, false));
+        assert_eq!(shown(tail(), text, entries()), "1970-01-01T00:00:01.000Z words\n");
+        assert_eq!(shown(tail(), Form::Json, entries()), "{}\n");
+    }
+}
