@@ -26,6 +26,7 @@ pub mod live;
 pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod mutate;
+pub mod logs;
 pub mod names;
 #[cfg(feature = "cluster")]
 pub mod notice;

@@ -1,4 +1,4 @@
-//! `exectrace logs`: what workspaces did, from files.
+//! `exectrace logs`: what workspaces did, from their pods or from files.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
@@ -7,10 +7,14 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use exectrace_k8s::client::Access;
+use exectrace_k8s::logs::{Pods, Range, Selection, find};
+use tokio::runtime::Builder;
 
 use crate::cli::cluster::{LogsArgs, LogsFormat};
 use crate::exit::{Exit, Failed, report};
 use crate::line::paint::Pen;
+use crate::logs::cluster::{self, Ended, PodLog};
 use crate::logs::{Form, Merge, Show, Source, Text, Trees, Wanted};
 
 /// Stands for stdin.
@@ -32,10 +36,68 @@ fn is_closed(error: &anyhow::Error) -> bool {
 }
 
 fn logs(args: &LogsArgs) -> anyhow::Result<Exit> {
-    if args.files.is_empty() {
-        bail!("{args:?}");
+    if args.files.is_empty() { pods(args) } else { files(args) }
+}
+
+fn pods(args: &LogsArgs) -> anyhow::Result<Exit> {
+    let mut selection = Selection {
+        user: args.user.clone(),
+        workspace: args.workspace.clone(),
+        namespace: args.namespace.namespace.clone(),
+    };
+    selection.check().map_err(|error| Failed(Exit::Usage, error.to_string()))?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting a runtime")?;
+    let access = Access { kubeconfig: args.cluster.kubeconfig.clone(), context: args.cluster.context.clone() };
+    let client = runtime.block_on(access.connect())?;
+    if !args.namespace.all_namespaces && selection.namespace.is_none() {
+        selection.namespace = Some(client.default_namespace().to_owned());
     }
-    files(args)
+    let Pods { traced, untraced, not_started } = runtime.block_on(find(&client, &selection))?;
+    untraced.iter().for_each(|pod| cluster::tell_untraced(pod));
+    not_started.iter().for_each(|pod| tracing::info!(pod, "its container has not started; there is no log yet"));
+    if traced.is_empty() && not_started.is_empty() && !args.follow {
+        bail!(nothing_found(&selection, !untraced.is_empty()));
+    }
+    let mut logs = cluster::open(runtime.handle(), &client, traced, range(args));
+    let wanted = Wanted { user: None, workspace: None, ..wanted(args) };
+    let mut show = Show::new(wanted, form(args), stdout(false));
+    Merge::of(logs.iter_mut()).try_for_each(|entry| show.take(entry)).context(output())?;
+    let mut all_is_read = true;
+    for log in &logs {
+        all_is_read &= log.tell();
+    }
+    if args.follow {
+        show.go_on().context(output())?;
+        let known = logs.into_iter().map(PodLog::into_known).collect();
+        match runtime.block_on(cluster::go_on(client, selection, known, untraced, show)) {
+            Err(Ended::Output(error)) => return Err(error).context(output()),
+            ended => ended?,
+        }
+    } else {
+        show.finish().context(output())?;
+    }
+    Ok(if all_is_read { Exit::Ok } else { Exit::Failure })
+}
+
+/// What the API server is asked for. What comes is looked at again: only the lines themselves say when something happened.
+fn range(args: &LogsArgs) -> Range {
+    // Of which the last lines are shown, that many of each log are enough; but people see only some of the lines, and who
+    // follows must know where each log stood.
+    let is_enough = args.output == LogsFormat::Json && !args.follow;
+    Range { since: args.since, tail: args.tail.filter(|_| is_enough) }
+}
+
+fn nothing_found(selection: &Selection, others: bool) -> String {
+    let place = selection.namespace.as_ref().map_or("any namespace".to_owned(), |name| format!("namespace {name}"));
+    if others {
+        return format!("no pod that was asked for in {place} was traced");
+    }
+    let elsewhere =
+        if selection.namespace.is_some() { "; -A searches all namespaces, -n NAME another one" } else { "" };
+    format!(
+        "no pod of this user or workspace is in {place}{elsewhere}. A workspace that is stopped has no pod, and its log went \
+         with it unless it is shipped; `exectrace status` tells which workspaces are traced"
+    )
 }
 
 fn files(args: &LogsArgs) -> anyhow::Result<Exit> {

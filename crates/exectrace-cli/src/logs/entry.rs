@@ -37,6 +37,13 @@ pub(crate) enum Kind {
     Cut,
 }
 
+impl Kind {
+    /// Whether it is of exectrace's, and so has a time of its own.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Kind::Ours | Kind::Ledger)
+    }
+}
+
 /// Whose a line is, by its labels.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -102,6 +109,13 @@ impl Entries {
             });
         }
     }
+}
+
+/// What names a line among all others, and its time.
+pub(crate) fn name_of(line: &[u8]) -> Option<(Run, u64, SystemTime)> {
+    let seal = parse_seal(line)?;
+    let (_, time) = Outer::parse(line)?;
+    Some((seal.run, seal.line, time))
 }
 
 /// The outer keys; all of them, so that other programs' JSON is not taken for ours.

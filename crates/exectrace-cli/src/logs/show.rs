@@ -83,7 +83,8 @@ impl<W: Write> Show<W> {
     fn wants(&self, entry: &Entry) -> bool {
         let Wanted { since, user, workspace, .. } = &self.wanted;
         let is = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
-        since.is_none_or(|since| since <= entry.time)
+        // Of what stands before the first line of a log, no time is known.
+        since.is_none_or(|since| since <= entry.time || entry.time == SystemTime::UNIX_EPOCH)
             && is(user, &entry.owner.user)
             && is(workspace, &entry.owner.workspace)
             && (matches!(self.form, Form::Json) || entry.kind != Kind::Ledger)
@@ -160,10 +161,11 @@ mod tests {
     #[test]
     fn people_see_no_ledgers_and_the_last_lines_are_of_those_that_they_see() {
         let ledger = Entry { kind: Kind::Ledger, ..entry(2, "{}") };
-        let entries = || vec![entry(1, "words"), ledger.clone()];
+        let words = Entry { kind: Kind::Foreign, ..entry(1, "words") };
+        let entries = || vec![words.clone(), ledger.clone()];
         let tail = || Wanted { tail: Some(1), ..Wanted::default() };
         let text = Form::Text(Text::new(Pen { colour: false }, false, false));
-        assert_eq!(shown(tail(), text, entries()), "1970-01-01T00:00:01.000Z words\n");
+        assert_eq!(shown(tail(), text, entries()), "words\n");
         assert_eq!(shown(tail(), Form::Json, entries()), "{}\n");
     }
 }

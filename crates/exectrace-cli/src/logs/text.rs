@@ -31,6 +31,7 @@ impl Text {
             Told::Ended(ended) => {
                 format!("{}{indent}{}", pen.head(entry.time, ended.pid, ended.uid), ended.words(pen))
             }
+            Told::Note(note) if !entry.kind.is_ours() => note.words(pen),
             Told::Note(note) => format!("{} {}", pen.styled(DIM, &time(entry.time)), note.words(pen)),
         };
         let name = if self.named { entry.owner.name() } else { String::new() };
@@ -79,7 +80,7 @@ mod tests {
     fn where_there_are_several_workspaces_each_line_says_whose_it_is() {
         let line = text(true, false).line(&entry(&EXEC.replace(" \\ud83e\\udd80 \\\"x\\\"\\n", "\\u001b")));
         assert_eq!(line, "jessie/main\\u{1b} 2022-02-28T20:29:38.038Z  920684 101000 uname -a");
-        assert!(text(true, false).line(&entry("words")).starts_with("pod 1970"), "no labels");
+        assert_eq!(text(true, false).line(&entry("words")), "pod words", "no labels, and no time");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::entry::Entry;
 use super::told::Told;
-use crate::line::paint::{DIM, NUMBER, PID_WIDTH, Pen, UID_WIDTH, printable, time};
+use crate::line::paint::{DIM, NUMBER, PID_WIDTH, Pen, TIME_WIDTH, UID_WIDTH, printable, time};
 
 /// Deeper levels are drawn at this one, or the indentation of a chain of execs would grow with its square.
 const DEEPEST: usize = 64;
@@ -29,7 +29,8 @@ struct Group {
 }
 
 struct Node {
-    time: SystemTime,
+    /// `None` for what is not exectrace's.
+    time: Option<SystemTime>,
     /// Pid and user.
     process: Option<(u32, u32)>,
     words: String,
@@ -70,7 +71,15 @@ impl Trees {
             Told::Note(note) => (None, note.words(pen), None),
         };
         let group = self.group(entry);
-        self.nodes.push(Node { time: entry.time, process, words, end: None, parent, group, children: Vec::new() });
+        self.nodes.push(Node {
+            time: entry.kind.is_ours().then_some(entry.time),
+            process,
+            words,
+            end: None,
+            parent,
+            group,
+            children: Vec::new(),
+        });
     }
 
     fn group(&mut self, entry: &Entry) -> usize {
@@ -142,14 +151,12 @@ impl Trees {
             let node = &self.nodes[at];
             levels.truncate(level);
             let above: String = levels.iter().map(|goes_on| if *goes_on { "│  " } else { "   " }).collect();
-            let head = match node.process {
-                Some((pid, uid)) => self.pen.head_as_wide_as(width, node.time, pid, uid),
-                None => format!(
-                    "{} {:columns$}",
-                    self.pen.styled(DIM, &time(node.time)),
-                    "",
-                    columns = PID_WIDTH + width + 2
-                ),
+            let head = match (node.time, node.process) {
+                (Some(time), Some((pid, uid))) => self.pen.head_as_wide_as(width, time, pid, uid),
+                (when, _) => {
+                    let when = when.map_or_else(|| " ".repeat(TIME_WIDTH), time);
+                    format!("{}{:columns$}", self.pen.styled(DIM, &when), "", columns = PID_WIDTH + width + 3)
+                }
             };
             let branch = if is_last { "└─ " } else { "├─ " };
             let end = node.end.as_ref().map(|end| self.pen.styled(DIM, &format!("  {end}"))).unwrap_or_default();
