@@ -9,12 +9,13 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use exectrace_k8s::client::Access;
 use exectrace_k8s::logs::{Pods, Range, Selection, find};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
 
 use crate::cli::cluster::{LogsArgs, LogsFormat};
 use crate::exit::{Exit, Failed, report};
 use crate::line::paint::Pen;
-use crate::logs::cluster::{self, Ended, PodLog};
+use crate::logs::cluster::{self, Ended, Interrupt, PodLog};
 use crate::logs::{Form, Merge, Show, Source, Text, Trees, Wanted};
 
 /// Stands for stdin.
@@ -58,6 +59,8 @@ fn pods(args: &LogsArgs) -> anyhow::Result<Exit> {
     if traced.is_empty() && not_started.is_empty() && !args.follow {
         bail!(nothing_found(&selection, !untraced.is_empty()));
     }
+    // Before the first line is out: whoever sees it may interrupt.
+    let interrupts = if args.follow { Some(interrupts(runtime.handle()).context("handling signals")?) } else { None };
     let mut logs = cluster::open(runtime.handle(), &client, traced, range(args));
     let wanted = Wanted { user: None, workspace: None, ..wanted(args) };
     let mut show = Show::new(wanted, form(args), stdout(false));
@@ -66,10 +69,11 @@ fn pods(args: &LogsArgs) -> anyhow::Result<Exit> {
     for log in &logs {
         all_is_read &= log.tell();
     }
-    if args.follow {
+    if let Some((interrupt, at_once)) = interrupts {
         show.go_on().context(output())?;
+        at_once.abort();
         let known = logs.into_iter().map(PodLog::into_known).collect();
-        match runtime.block_on(cluster::go_on(client, selection, known, untraced, show)) {
+        match runtime.block_on(cluster::go_on(client, selection, known, untraced, show, interrupt)) {
             Err(Ended::Output(error)) => return Err(error).context(output()),
             ended => ended?,
         }
@@ -77,6 +81,16 @@ fn pods(args: &LogsArgs) -> anyhow::Result<Exit> {
         show.finish().context(output())?;
     }
     Ok(if all_is_read { Exit::Ok } else { Exit::Failure })
+}
+
+/// For who follows: one to end by, and a task that ends the program at once while it still reads what is old.
+fn interrupts(runtime: &Handle) -> io::Result<(Interrupt, JoinHandle<()>)> {
+    let mut early = Interrupt::new(runtime)?;
+    let at_once = runtime.spawn(async move {
+        early.has_come().await;
+        std::process::exit(i32::from(Exit::Ok as u8));
+    });
+    Ok((Interrupt::new(runtime)?, at_once))
 }
 
 /// What the API server is asked for. What comes is looked at again: only the lines themselves say when something happened.

@@ -8,7 +8,7 @@ use exectrace_k8s::logs::{
     Blocking, Client, Followed, Given, Instance, LogsError, Mark, Opened, Range, Selection, TracedPod, follow, open_all,
 };
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::entry::{Entries, Entry, name_of};
@@ -97,9 +97,26 @@ pub(crate) enum Ended {
     /// The output takes nothing.
     #[error(transparent)]
     Output(io::Error),
-    /// The system does not let signals be handled.
-    #[error("signals cannot be handled: {0}")]
-    Signals(io::Error),
+}
+
+/// SIGINT and SIGTERM, from when it is made.
+pub(crate) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    pub(crate) fn new(runtime: &Handle) -> io::Result<Interrupt> {
+        let _within = runtime.enter();
+        Ok(Interrupt { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(crate) async fn has_come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Shows what comes, until somebody interrupts. `untraced`: pods of which that was told already.
@@ -109,9 +126,8 @@ pub(crate) async fn go_on<W: Write>(
     known: Vec<(TracedPod, Given)>,
     untraced: Vec<String>,
     mut show: Show<W>,
+    mut interrupt: Interrupt,
 ) -> Result<(), Ended> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Ended::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Ended::Signals)?;
     let (to, mut from) = mpsc::channel(QUEUE);
     let mut known_titles: BTreeSet<String> = known.iter().map(|(pod, _)| pod.title()).collect();
     known_titles.extend(untraced);
@@ -125,8 +141,7 @@ pub(crate) async fn go_on<W: Write>(
             ended = &mut following => break ended,
             _ = from.recv_many(&mut batch, QUEUE) => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
+            () = interrupt.has_come() => break Ok(()),
         }
         let now = Instant::now();
         for what in batch.drain(..) {
@@ -137,6 +152,9 @@ pub(crate) async fn go_on<W: Write>(
         }
         show.flush().map_err(Ended::Output)?;
     };
+    while let Ok(what) = from.try_recv() {
+        live.take(what, Instant::now());
+    }
     while let Some(entry) = live.held.pop_first() {
         show.take(entry).map_err(Ended::Output)?;
     }

@@ -16,6 +16,8 @@ mod containers;
 mod help;
 mod kinds;
 mod ledger;
+#[cfg(feature = "kubernetes")]
+mod logs;
 mod network;
 mod output;
 mod pin;
