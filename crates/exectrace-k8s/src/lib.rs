@@ -23,10 +23,11 @@ mod likeness;
 #[cfg(feature = "cluster")]
 pub mod live;
 #[cfg(feature = "cluster")]
+pub mod logs;
+#[cfg(feature = "cluster")]
 pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod mutate;
-pub mod logs;
 pub mod names;
 #[cfg(feature = "cluster")]
 pub mod notice;
