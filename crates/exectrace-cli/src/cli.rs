@@ -415,7 +415,12 @@ impl Cli {
     /// Parses, or prints what clap has to say (help, version, error) and exits.
     pub(crate) fn from_words(words: impl IntoIterator<Item = OsString>) -> Cli {
         let words: Vec<OsString> = words.into_iter().collect();
-        Cli::try_parse_from(with_sidecar(words)).unwrap_or_else(|error| error.exit())
+        Cli::try_from_words(words).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The same for who wants to know what is wrong.
+    pub(crate) fn try_from_words(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_sidecar(words))
     }
 
     fn is_command(word: &str) -> bool {
@@ -449,7 +454,7 @@ mod tests {
 
     fn parse(words: &str) -> Result<Cli, clap::Error> {
         let words = std::iter::once("exectrace").chain(words.split_ascii_whitespace()).map(OsString::from).collect();
-        Cli::try_parse_from(with_sidecar(words))
+        Cli::try_from_words(words)
     }
 
     fn sidecar(words: &str) -> SidecarArgs {

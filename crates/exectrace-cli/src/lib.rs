@@ -9,6 +9,7 @@ mod bench;
 mod capabilities;
 mod cli;
 mod command;
+mod confinement;
 mod diagnostics;
 mod exit;
 #[cfg(fuzzing)]
@@ -36,7 +37,10 @@ mod writer;
 
 use std::process::ExitCode;
 
+use exectrace_k8s::names::POD_UID_VARIABLE;
+
 use crate::cli::{Cli, Command};
+use crate::exit::Exit;
 
 /// What the program does: the words that it was called with come in, its exit code comes out.
 pub fn main() -> ExitCode {
@@ -45,6 +49,10 @@ pub fn main() -> ExitCode {
     }
     let cli = Cli::from_words(std::env::args_os());
     diagnostics::init(cli.log_format);
+    if let Some(why) = confinement::refusal(&cli.command, std::env::var_os(POD_UID_VARIABLE).as_deref()) {
+        tracing::error!("{why}");
+        return Exit::Usage.into();
+    }
     match cli.command {
         Command::Run(args) => command::run::main(args),
         Command::Trace(args) => command::trace::main(args),

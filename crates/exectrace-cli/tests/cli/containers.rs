@@ -61,6 +61,9 @@ fn root_the_injected_sidecar_logs_its_pod_and_nobody_else() {
     let (pod, other, info, container) = (Pod::new(), Pod::new(), pod_info(), injected());
     let mut sidecar = Sidecar::start(&container, &pod, info.path(), &Changes::default());
     sidecar.wait_until_ready(&container);
+    // Who may look into the container can ask it nothing else, and is not part of the workspace.
+    let other_use = sidecar.exec(&["trace", "--all"]);
+    assert!(other_use.code == Some(2) && other_use.stderr.contains("its own pod"), "{other_use:?}");
     pod.run(&[], "target first; exec target second");
     other.run(&[], "exec target stranger");
     pod.run(&["--cap-add=SYS_ADMIN"], "unshare --pid --fork target nested; exec target last");

@@ -210,6 +210,12 @@ impl Sidecar {
         }
     }
 
+    /// As with `kubectl exec`, in the same container.
+    #[track_caller]
+    pub(crate) fn exec(&self, words: &[&str]) -> Ended {
+        Ended::of(podman().args(["exec", &self.container.0, "/exectrace"]).args(words))
+    }
+
     pub(crate) fn program(&mut self) -> &mut Program {
         &mut self.program
     }
@@ -253,6 +259,10 @@ fn command(container: &Value, pod: &Pod, pod_info: &Path, changes: &Changes<'_>)
     }
     if !changes.old_seccomp {
         command.arg("--security-opt").arg(format!("seccomp={}", seccomp_profile().display()));
+    }
+    for variable in container["env"].as_array().expect("variables") {
+        let name = variable["name"].as_str().expect("a name");
+        command.arg(format!("--env={name}={}", expanded(&format!("$({name})"), container, pod)));
     }
     for mount in container["volumeMounts"].as_array().expect("mounts") {
         let at = mount["mountPath"].as_str().expect("a path");
