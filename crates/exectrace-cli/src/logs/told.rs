@@ -1,5 +1,6 @@
 //! What a line says, for people. Total: a line that does not say what its name promises is shown as it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -100,6 +101,7 @@ impl Told {
                 let scope = fields.get("gone")?.get("scope")?.as_u64()?;
                 Note::plain(format!("scope {scope} is gone: nothing can run there any more"))
             }
+            "labels-changed" => labels_changed(fields.get("changed")?.get("before")?, fields.get("labels")?)?,
             "start" => start(fields.get("start")?)?,
             "stop" => stop(fields.get("stop")?)?,
             _ => message(&line, &fields),
@@ -192,6 +194,18 @@ fn lost(lost: &Value) -> Option<Told> {
     Some(Note::bad(format!("{count} {} lost: {}", printable(what.as_bytes()), printable(reason.as_bytes()))))
 }
 
+fn labels_changed(before: &Value, now: &Value) -> Option<Told> {
+    let (before, now) = (before.as_object()?, now.as_object()?);
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let value = |labels: &Map<String, Value>, name: &str| {
+        printable(labels.get(name).and_then(Value::as_str).unwrap_or("(none)").as_bytes())
+    };
+    let changed = names.into_iter().filter(|name| before.get(*name) != now.get(*name));
+    let words =
+        changed.map(|name| format!("{} {} -> {}", printable(name.as_bytes()), value(before, name), value(now, name)));
+    Some(Note::plain(format!("the labels changed: {}", words.collect::<Vec<_>>().join(", "))))
+}
+
 fn start(start: &Value) -> Option<Told> {
     let text = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).map(|text| printable(text.as_bytes()));
     let mut words = format!("the log begins: exectrace {}", text(start, "version")?);
@@ -280,6 +294,7 @@ mod tests {
             (golden!("lost-ring-full"), "! 17 execs lost: ring_full"),
             (golden!("lost-exec-failed"), "! 17 failed attempts lost: program_busy"),
             (golden!("lost-exit"), "! 17 ends of processes lost: write_failed"),
+            (golden!("labels-changed"), "the labels changed: "),
             (golden!("scope-gone"), "scope 1 is gone: nothing can run there any more"),
             (golden!("start-fresh"), "the log begins: exectrace 0.1.0"),
             (golden!("start-resumed"), "the log begins: exectrace 0.1.0, going on from run 07abcdef"),
@@ -295,6 +310,18 @@ mod tests {
         ] {
             assert!(words(line).starts_with(expected), "{line}{}", words(line));
         }
+    }
+
+    #[test]
+    fn a_workspace_that_changes_hands_shows_from_whom_to_whom() {
+        let labels = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        let before = labels(r#"{"username":"prebuilds","workspace_name":"main","gone":"x\u001b"}"#);
+        let now = labels(r#"{"username":"zac","workspace_name":"main","user_email":"zac@example.com"}"#);
+        let Some(Told::Note(note)) = labels_changed(&before, &now) else { panic!("no note") };
+        assert_eq!(
+            note.text,
+            "the labels changed: gone x\\u{1b} -> (none), user_email (none) -> zac@example.com, username prebuilds -> zac"
+        );
     }
 
     #[test]
