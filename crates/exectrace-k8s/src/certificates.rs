@@ -49,7 +49,7 @@ pub enum ExchangeError {
         /// What was tried.
         what: &'static str,
         /// What the API server said.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// The configuration could not be read or written.
     #[error(
@@ -62,7 +62,7 @@ pub enum ExchangeError {
         /// What was tried.
         what: &'static str,
         /// What the API server said.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// The Secret holds something else.
     #[error("the Secret {name} is not one of exectrace's, {key} is missing or no text: delete it, or name another")]
@@ -186,11 +186,11 @@ impl SelfManaged {
     }
 
     fn secret_error(&self, what: &'static str, source: kube::Error) -> ExchangeError {
-        ExchangeError::Secret { name: self.secret.clone(), what, source }
+        ExchangeError::Secret { name: self.secret.clone(), what, source: Box::new(source) }
     }
 
     fn configuration_error(&self, what: &'static str, source: kube::Error) -> ExchangeError {
-        ExchangeError::Configuration { name: self.configuration.clone(), what, source }
+        ExchangeError::Configuration { name: self.configuration.clone(), what, source: Box::new(source) }
     }
 }
 

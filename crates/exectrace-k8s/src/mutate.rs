@@ -208,15 +208,15 @@ fn our_volumes(spec: &Value) -> Result<Vec<String>, Refusal> {
 
 /// With our volume in its hands a workspace could answer the startup probe, or take the socket away.
 fn foreign_mounts(spec: &Value) -> Result<(), Refusal> {
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for container in elements(spec, list).iter().filter(|container| container["name"] != CONTAINER) {
-            let mounts = elements(container, "volumeMounts").iter();
-            for mount in mounts.filter(|mount| mount["name"] == RUN_VOLUME || mount["name"] == POD_INFO_VOLUME) {
-                return Err(impostor(&format!(
-                    "the volume {} mounted by the container {}, which only exectrace may",
-                    mount["name"], container["name"]
-                )));
-            }
+    let lists = ["initContainers", "containers", "ephemeralContainers"].into_iter();
+    let others = lists.flat_map(|list| elements(spec, list)).filter(|container| container["name"] != CONTAINER);
+    for container in others {
+        let mut mounts = elements(container, "volumeMounts").iter();
+        if let Some(mount) = mounts.find(|mount| mount["name"] == RUN_VOLUME || mount["name"] == POD_INFO_VOLUME) {
+            return Err(impostor(&format!(
+                "the volume {} mounted by the container {}, which only exectrace may",
+                mount["name"], container["name"]
+            )));
         }
     }
     Ok(())
@@ -324,3 +324,6 @@ fn create(patch: &mut Vec<Operation>, spec: &Value, list: &str) {
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,10 @@ async fn mutate(State(shared): State<Shared>, headers: HeaderMap, request: Reque
         shared.metrics.not_answered("malformed");
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the Content-Type of a question is application/json");
     }
+    if announced_length(&headers) > BODY_LIMIT {
+        shared.metrics.not_answered("malformed");
+        return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the question is larger than any pod");
+    }
     let question = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
         Ok(Ok(question)) => question,
         Ok(Err(rejection)) => {
@@ -118,6 +122,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+/// So that what is too large is not even read.
+fn announced_length(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {

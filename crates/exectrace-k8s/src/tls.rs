@@ -105,3 +105,93 @@ pub(crate) fn roots(bundle: &str) -> RootCertStore {
     }
     roots
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, ServerConnection};
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::authority::{Keys, names_of_service};
+
+    fn keys() -> Keys {
+        Keys::create(&names_of_service("exectrace-webhook", "exectrace"), OffsetDateTime::now_utc()).expect("keys")
+    }
+
+    fn certificate(keys: &Keys) -> Certificate {
+        let pair = &keys.serving;
+        Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).expect("a certificate")
+    }
+
+    fn server(served: &Arc<Served>) -> ServerConnection {
+        let config = server_config(Arc::clone(served)).expect("a configuration");
+        ServerConnection::new(Arc::new(config)).expect("a connection")
+    }
+
+    /// Whether a client that trusts only this authority connects.
+    fn connects(served: &Arc<Served>, trusted: &Keys) -> bool {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots(&trusted.bundle()))
+            .with_no_client_auth();
+        let name = ServerName::try_from("exectrace-webhook.exectrace.svc").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(config), name).expect("a connection");
+        let mut server = server(served);
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut sent = Vec::new();
+            client.write_tls(&mut sent).expect("memory");
+            server.read_tls(&mut sent.as_slice()).expect("memory");
+            if server.process_new_packets().is_err() {
+                return false;
+            }
+            let mut answered = Vec::new();
+            server.write_tls(&mut answered).expect("memory");
+            client.read_tls(&mut answered.as_slice()).expect("memory");
+            if client.process_new_packets().is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn a_replaced_certificate_is_served_to_who_connects_next() {
+        let (old, new) = (keys(), keys());
+        let served = Arc::new(Served::new(&certificate(&old)));
+        assert!(connects(&served, &old) && !connects(&served, &new));
+        assert!(served.replace(&certificate(&new)));
+        assert!(connects(&served, &new) && !connects(&served, &old));
+        assert!(!served.replace(&certificate(&new)), "it is the same one");
+    }
+
+    #[test]
+    fn tls_1_1_is_refused() {
+        // A ClientHello of TLS 1.1 with one cipher suite and one signature algorithm, which the server could use.
+        let mut hello = vec![0x03, 0x02];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x2b, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
+        let length = u8::try_from(hello.len()).expect("short");
+        let mut record = vec![22, 0x03, 0x01, 0, length + 4, 1, 0, 0, length];
+        record.append(&mut hello);
+        let mut server = server(&Arc::new(Served::new(&certificate(&keys()))));
+        server.read_tls(&mut record.as_slice()).expect("memory");
+        assert!(server.process_new_packets().is_err());
+        let mut alert = Vec::new();
+        server.write_tls(&mut alert).expect("memory");
+        assert_eq!((alert[0], alert.last()), (21, Some(&70)), "an alert that says protocol_version: {alert:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why() {
+        let (one, other) = (keys().serving, keys().serving);
+        let error = |chain: &str, key: &str| Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect_err(chain);
+        assert!(matches!(error(&one.certificate, &other.key), CertificateError::Together(_)));
+        assert!(matches!(error("", &one.key), CertificateError::Chain(_)));
+        assert!(matches!(error(&one.key, &one.key), CertificateError::Chain(_)));
+        assert!(matches!(error(&one.certificate, ""), CertificateError::Key(_)));
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(error(no_certificate, &one.key), CertificateError::X509(_)));
+    }
+}
