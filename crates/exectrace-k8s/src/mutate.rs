@@ -255,7 +255,9 @@ fn stamped(pod: &Value, stamp: &Stamp) -> Vec<Operation> {
         }
     }
     let path = format!("/metadata/annotations/{}", escaped(STATUS_ANNOTATION));
-    patch.push(Operation::Add { path, value: json!(json!(stamp).to_string()) });
+    // A stamp has nothing that cannot be written.
+    let text = serde_json::to_string(stamp).unwrap_or_default();
+    patch.push(Operation::Add { path, value: Value::String(text) });
     patch
 }
 

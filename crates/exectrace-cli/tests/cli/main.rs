@@ -29,3 +29,5 @@ mod static_binary;
 mod trace;
 mod verify;
 mod watchdog;
+#[cfg(feature = "kubernetes")]
+mod webhook;
