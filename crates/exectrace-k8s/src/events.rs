@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub type Teller = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// A teller, and the task that sends what it is told, which ends with the last clone of the teller.
-pub fn teller(client: Client, instance: Option<String>, metrics: Metrics) -> (Teller, impl Future<Output = ()>) {
+pub fn teller(client: Client, identity: String, metrics: Metrics) -> (Teller, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let counted = metrics.clone();
     let tell = move |notice| {
@@ -32,7 +32,8 @@ pub fn teller(client: Client, instance: Option<String>, metrics: Metrics) -> (Te
             counted.event_dropped();
         }
     };
-    let recorder = Recorder::new(client, Reporter { controller: "exectrace-webhook".to_owned(), instance });
+    let recorder =
+        Recorder::new(client, Reporter { controller: "exectrace-webhook".to_owned(), instance: Some(identity) });
     (Arc::new(tell), send_all(receiver, recorder, metrics))
 }
 
@@ -126,7 +127,7 @@ mod tests {
     #[tokio::test]
     async fn a_notice_becomes_an_event_in_its_namespace() {
         let api = FakeApi::default();
-        let (tell, task) = teller(api.client(), None, Metrics::default());
+        let (tell, task) = teller(api.client(), "webhook-0".to_owned(), Metrics::default());
         tell(notice("main"));
         drop(tell);
         task.await;
@@ -140,7 +141,7 @@ mod tests {
     async fn what_is_too_much_is_dropped_and_counted_and_nobody_waits() {
         let api = FakeApi::default();
         let metrics = Metrics::default();
-        let (tell, task) = teller(api.client(), None, metrics.clone());
+        let (tell, task) = teller(api.client(), "webhook-0".to_owned(), metrics.clone());
         for index in 0..WAITING + 5 {
             tell(notice(&format!("main-{index}")));
         }

@@ -41,6 +41,8 @@ pub struct Serve {
     pub settings: Option<PathBuf>,
     /// The cluster that holds the switch and takes Events; without one, the settings hold the switch.
     pub client: Option<Client>,
+    /// Who this is among the replicas, in Events: the pod's name.
+    pub identity: String,
     /// How long to go on answering after being asked to end: until every API server has been told.
     pub drain: Duration,
 }
@@ -107,7 +109,7 @@ pub async fn serve(wanted: Serve, stop: impl Future<Output = ()>) -> Result<(), 
     let admissions = listener(wanted.listen)?;
     let healths = listener(wanted.health)?;
     let served = certificate(wanted.tls, &metrics, &mut tasks).await?;
-    let tell = tell(wanted.client, &live, &metrics, &mut tasks);
+    let tell = tell(wanted.client, wanted.identity, &live, &metrics, &mut tasks);
     let ending = Arc::new(AtomicBool::new(false));
     let shared = Shared { live, metrics, tell, ending: Arc::clone(&ending) };
 
@@ -246,11 +248,16 @@ fn serve_from_now_on(certificate: &Certificate, served: &Served, metrics: &Metri
 }
 
 /// Starts what talks to the cluster, and returns who takes notices.
-fn tell(client: Option<Client>, live: &Arc<Live>, metrics: &Metrics, tasks: &mut JoinSet<()>) -> Teller {
+fn tell(
+    client: Option<Client>,
+    identity: String,
+    live: &Arc<Live>,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<()>,
+) -> Teller {
     let Some(client) = client else { return Arc::new(|_| {}) };
     tasks.spawn(follow(client.clone(), Arc::clone(live), metrics.clone()));
-    let instance = std::env::var("HOSTNAME").ok();
-    let (tell, send_all) = teller(client, instance, metrics.clone());
+    let (tell, send_all) = teller(client, identity, metrics.clone());
     tasks.spawn(send_all);
     tell
 }

@@ -53,6 +53,8 @@ async fn wanted(args: WebhookArgs) -> anyhow::Result<Serve> {
         }),
         _ => return Err(Failed(Exit::Usage, "give --tls-cert and --tls-key, or --tls-secret".to_owned()).into()),
     };
+    // In a pod this is the pod's name.
+    let identity = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (listen, health, settings, drain) = (args.listen, args.health, args.settings, args.drain);
-    Ok(Serve { listen, health, tls, settings, client, drain })
+    Ok(Serve { listen, health, tls, settings, client, identity, drain })
 }

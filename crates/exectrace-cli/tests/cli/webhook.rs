@@ -1,11 +1,13 @@
 //! `exectrace webhook` without a cluster: questions over TLS, what may change while it runs, and how it ends.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::ring;
@@ -61,6 +63,83 @@ fn write_certificate(folder: &Path) -> CertificateDer<'static> {
     cert.der().clone()
 }
 
+/// As much of an API server as the switch and Events need.
+struct Cluster {
+    address: SocketAddr,
+    /// Lets it tell the switch.
+    tell_switch: Sender<()>,
+    /// Events that it was sent.
+    events: Receiver<Value>,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (tell_switch, may_tell) = channel();
+        let (sender, events) = channel();
+        let may_tell = Arc::new(Mutex::new(may_tell));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (may_tell, sender) = (Arc::clone(&may_tell), sender.clone());
+                thread::spawn(move || answer_as_cluster(stream, &may_tell, &sender));
+            }
+        });
+        Cluster { address, tell_switch, events }
+    }
+
+    fn kubeconfig(&self) -> String {
+        let cluster = json!({"name": "test", "cluster": {"server": format!("http://{}", self.address)}});
+        let context = json!({"name": "test", "context": {"cluster": "test", "user": "test"}});
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test", "clusters": [cluster],
+            "contexts": [context], "users": [{"name": "test", "user": {}}],
+        })
+        .to_string()
+    }
+}
+
+/// Answers one request. A watch is left open, for nothing changes.
+fn answer_as_cluster(stream: TcpStream, may_tell: &Mutex<Receiver<()>>, events: &Sender<Value>) {
+    let mut reader = BufReader::new(stream);
+    let (mut first, mut length) = (String::new(), 0);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or_default();
+        }
+        if first.is_empty() {
+            first.clone_from(&line);
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    let mut stream = reader.into_inner();
+    if first.contains("watch=") {
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let _ = stream.read(&mut [0]);
+        return;
+    }
+    let answer = if first.starts_with("GET /apis/exectrace.dev/v1alpha1/processloggings?") {
+        let _ = may_tell.lock().expect("no panic").recv();
+        let switch = json!({"apiVersion": "exectrace.dev/v1alpha1", "kind": "ProcessLogging", "metadata": {"name": "default"}, "spec": {"enabled": true}});
+        json!({"apiVersion": "exectrace.dev/v1alpha1", "kind": "ProcessLoggingList", "metadata": {"resourceVersion": "1"}, "items": [switch]})
+    } else {
+        let event: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let _ = events.send(event.clone());
+        event
+    };
+    let answer = answer.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        answer.len()
+    );
+    let _ = stream.write_all((head + &answer).as_bytes());
+}
+
 /// A webhook that listens.
 struct Webhook {
     program: Program,
@@ -71,7 +150,12 @@ struct Webhook {
 impl Webhook {
     #[track_caller]
     fn start(files: &Files) -> Webhook {
-        let mut program = Program::start(&mut files.command());
+        Webhook::start_as(&mut files.command())
+    }
+
+    #[track_caller]
+    fn start_as(command: &mut Command) -> Webhook {
+        let mut program = Program::start(command);
         let mut address_of = |words: &str| {
             let message = program.wait_for_message(words);
             message.field("address").as_str().expect("an address").parse().expect("an address")
@@ -94,14 +178,18 @@ impl Webhook {
         StreamOwned::new(client, connect(self.address))
     }
 
+    #[track_caller]
+    fn post(&self, trusted: &CertificateDer<'static>, question: &str) -> Answer {
+        let mut tls = self.connect(trusted);
+        tls.write_all(head(question.len(), "application/json").as_bytes()).expect("a server that reads");
+        tls.write_all(question.as_bytes()).expect("a server that reads");
+        answer(&mut tls)
+    }
+
     /// The response to a question about a pod.
     #[track_caller]
     fn ask(&self, trusted: &CertificateDer<'static>) -> Value {
-        let mut tls = self.connect(trusted);
-        let question = question();
-        tls.write_all(head(question.len(), "application/json").as_bytes()).expect("a server that reads");
-        tls.write_all(question.as_bytes()).expect("a server that reads");
-        let answer = answer(&mut tls);
+        let answer = self.post(trusted, &question());
         assert_eq!(answer.status, 200, "{}", answer.body);
         serde_json::from_str::<Value>(&answer.body).expect("JSON")["response"].take()
     }
@@ -241,6 +329,28 @@ fn settings_that_change_hold_and_broken_ones_do_not() {
     files.write("settings.yaml", "enabled: false\n");
     webhook.program.wait_for_message("the settings changed");
     assert_eq!(webhook.ask(&files.trusted), json!({"uid": "5f2a", "allowed": true}));
+    webhook.stop();
+}
+
+#[test]
+fn the_switch_is_asked_of_the_cluster_and_refusals_are_told_there() {
+    let files = Files::new();
+    let cluster = Cluster::start();
+    files.write("kubeconfig", &cluster.kubeconfig());
+    // The cluster's switch holds, and not the settings'.
+    files.write("settings.yaml", "enabled: false\n");
+    let mut webhook = Webhook::start_as(files.command().arg("--kubeconfig").arg(files.path("kubeconfig")));
+    assert_eq!((webhook.get("/healthz").status, webhook.get("/readyz").status), (200, 503));
+    assert_eq!(webhook.post(&files.trusted, &question()).status, 503);
+    cluster.tell_switch.send(()).expect("a cluster");
+    webhook.program.wait_for_message("the switch of process logging is known");
+    assert_eq!(webhook.get("/readyz").status, 200);
+    assert_eq!(webhook.ask(&files.trusted)["patchType"], "JSONPatch");
+    let impostor = question().replace("\"dev\"", "\"exectrace\"");
+    assert_eq!(webhook.post(&files.trusted, &impostor).status, 200);
+    let event = cluster.events.recv_timeout(PATIENCE).expect("an Event");
+    assert_eq!((&event["reason"], &event["type"]), (&json!("WorkspaceRefused"), &json!("Warning")));
+    assert_eq!((&event["regarding"]["kind"], &event["metadata"]["namespace"]), (&json!("Pod"), &json!("coder")));
     webhook.stop();
 }
 
