@@ -38,6 +38,9 @@ pub struct ProcessLoggingStatus {
     /// When it was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+    /// The image that the webhook adds to pods, which `exectrace status --check-nodes` takes as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Pods of workspaces, counted.
     pub workspaces: WorkspaceCounts,
     /// Nodes that can trace, of all: `3/4`.
@@ -54,10 +57,14 @@ pub struct WorkspaceCounts {
     pub total: u32,
     /// Their execs are logged.
     pub traced: u32,
-    /// They began before the switch was thrown, or with other settings: rebuild them.
+    /// They start.
+    pub starting: u32,
+    /// They began without a sidecar, and would get one now: rebuild them.
     pub needs_rebuild: u32,
-    /// They cannot be traced.
+    /// Their execs are not logged.
     pub not_traced: u32,
+    /// Those of the traced whose sidecar was made with other settings.
+    pub other_settings: u32,
     /// Traced, of all: `7/9`.
     pub summary: String,
 }
@@ -90,7 +97,7 @@ pub struct NodeStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeVerdict {
-    /// `exectrace check` traced an exec there.
+    /// `exectrace check` traced an exec there, or a workspace is traced there.
     Ready,
     /// Its kernel is new enough; nobody has tried.
     #[default]

@@ -13,6 +13,8 @@ pub mod certificates;
 #[cfg(feature = "cluster")]
 pub mod client;
 #[cfg(feature = "cluster")]
+pub mod coverage;
+#[cfg(feature = "cluster")]
 pub mod events;
 #[cfg(all(test, feature = "cluster"))]
 mod fake_api;
