@@ -52,5 +52,7 @@ pub mod settings;
 #[cfg(feature = "cluster")]
 pub mod sidecar;
 #[cfg(feature = "cluster")]
+pub mod switch;
+#[cfg(feature = "cluster")]
 pub mod tls;
 pub mod workspace;

@@ -10,6 +10,8 @@ pub const NAMESPACE_LABEL_VALUE: &str = "true";
 pub const STATUS_ANNOTATION: &str = "exectrace.dev/status";
 /// Who threw the switch last, as far as is known; on the custom resource.
 pub const CHANGED_BY_ANNOTATION: &str = "exectrace.dev/changed-by";
+/// The generation of the custom resource for which [`CHANGED_BY_ANNOTATION`] says it.
+pub const CHANGED_GENERATION_ANNOTATION: &str = "exectrace.dev/changed-generation";
 /// The one object of the kind [`crate::api::ProcessLogging`].
 pub const SWITCH: &str = "default";
 
