@@ -41,6 +41,9 @@ pub struct ProcessLoggingStatus {
     /// The image that the webhook adds to pods, which `exectrace status --check-nodes` takes as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The hash of the settings that pods get now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
     /// Pods of workspaces, counted.
     pub workspaces: WorkspaceCounts,
     /// Nodes that can trace, of all: `3/4`.

@@ -30,8 +30,10 @@ pub struct Facts {
     pub nodes: Option<Vec<Arc<Node>>>,
     /// What `exectrace check` found on nodes before.
     pub checked: Vec<NodeStatus>,
-    /// What pods get now, where that is known.
+    /// What pods get now, where that is known; otherwise the defaults decide what is an obstacle.
     pub settings: Option<Arc<Settings>>,
+    /// [`Settings::hash`] of what pods get now, which is known more often.
+    pub settings_hash: Option<String>,
     /// The switch.
     pub enabled: bool,
 }
@@ -133,7 +135,7 @@ impl Facts {
             .iter()
             .filter(|pod| pod.metadata.namespace.as_ref().is_some_and(|name| self.namespaces.contains(name)))
             .filter(|pod| pod::counts(pod))
-            .map(|pod| pod::judge(pod, nodes.as_deref(), self.settings.as_deref(), self.enabled))
+            .map(|pod| pod::judge(pod, nodes.as_deref(), self))
             .collect();
         pods.sort();
         let nodes_known = nodes.is_some();
@@ -247,7 +249,7 @@ mod tests {
             pods,
             namespaces: ["workspaces".to_owned()].into(),
             nodes: Some(nodes),
-            settings: Some(Arc::new(Settings::default())),
+            settings_hash: Some(Settings::default().hash()),
             enabled: true,
             ..Facts::default()
         }

@@ -21,6 +21,10 @@ mod fake_api;
 #[cfg(feature = "cluster")]
 pub mod follow;
 #[cfg(feature = "cluster")]
+pub mod keeper;
+#[cfg(feature = "cluster")]
+mod lease;
+#[cfg(feature = "cluster")]
 mod likeness;
 #[cfg(feature = "cluster")]
 pub mod live;
@@ -31,6 +35,8 @@ pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod mutate;
 pub mod names;
+#[cfg(feature = "cluster")]
+pub mod node_check;
 #[cfg(feature = "cluster")]
 pub mod notice;
 #[cfg(feature = "cluster")]
@@ -51,6 +57,8 @@ pub mod server;
 pub mod settings;
 #[cfg(feature = "cluster")]
 pub mod sidecar;
+#[cfg(feature = "cluster")]
+pub mod survey;
 #[cfg(feature = "cluster")]
 pub mod switch;
 #[cfg(feature = "cluster")]

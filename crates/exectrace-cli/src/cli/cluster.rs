@@ -35,7 +35,7 @@ pub(crate) struct SwitchArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 every workspace is traced, 1 some are not, 2 usage.")]
+#[command(after_help = "Exit codes: 0 every workspace is traced, 1 some are not or that could not be told, 2 usage.")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -48,6 +48,12 @@ pub(crate) struct StatusArgs {
     /// Run `exectrace check` once on each node, in a pod that ends by itself, and keep what it says
     #[arg(long)]
     pub(crate) check_nodes: bool,
+    /// The image for --check-nodes [default: the one that the webhook adds to pods]
+    #[arg(long, value_name = "IMAGE", requires = "check_nodes")]
+    pub(crate) image: Option<String>,
+    /// The namespace for the pods of --check-nodes; it must allow the capabilities BPF and PERFMON
+    #[arg(long, value_name = "NAME", default_value = "exectrace", requires = "check_nodes")]
+    pub(crate) check_namespace: String,
     /// Format of the report
     #[arg(short, long, value_enum, default_value_t = StatusFormat::Table)]
     pub(crate) output: StatusFormat,

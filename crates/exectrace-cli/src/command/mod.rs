@@ -1,5 +1,7 @@
 //! One file per subcommand: wiring only.
 
+#[cfg(feature = "kubernetes")]
+mod api_server;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod generate;

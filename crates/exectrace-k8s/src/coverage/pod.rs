@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use super::{Reason, Verdict, Workspace};
+use super::{Facts, Reason, Verdict, Workspace};
 use crate::api::{NodeStatus, NodeVerdict};
 use crate::names::{CONTAINER, STATUS_ANNOTATION};
 use crate::obstacle::{Obstacle, obstacle};
@@ -24,7 +24,7 @@ pub(super) fn counts(pod: &Pod) -> bool {
 }
 
 /// A pod with its verdict.
-pub(super) fn judge(pod: &Pod, nodes: Option<&[NodeStatus]>, settings: Option<&Settings>, enabled: bool) -> Workspace {
+pub(super) fn judge(pod: &Pod, nodes: Option<&[NodeStatus]>, facts: &Facts) -> Workspace {
     let spec = pod.spec.clone().unwrap_or_default();
     let labels = log_labels(
         &pod.metadata.labels.clone().unwrap_or_default(),
@@ -32,13 +32,13 @@ pub(super) fn judge(pod: &Pod, nodes: Option<&[NodeStatus]>, settings: Option<&S
     );
     let node = nodes.and_then(|nodes| nodes.iter().find(|node| Some(&node.name) == spec.node_name.as_ref()));
     let defaults = Settings::default();
-    let obstacle = obstacle(&spec, settings.unwrap_or(&defaults));
+    let obstacle = obstacle(&spec, facts.settings.as_deref().unwrap_or(&defaults));
     let stamp = stamp(pod);
     let inside = spec.init_containers.iter().flatten().chain(&spec.containers);
     let (verdict, why) = if inside.into_iter().any(|container| container.name == CONTAINER) {
-        with_sidecar(sidecar(pod), node, obstacle, stamp.as_ref(), settings)
+        with_sidecar(sidecar(pod), node, obstacle, stamp.as_ref(), facts.settings_hash.as_ref())
     } else {
-        without_sidecar(obstacle, stamp, enabled)
+        without_sidecar(obstacle, stamp, facts.enabled)
     };
     let (reason, advice) = why.unzip();
     Workspace {
@@ -64,15 +64,14 @@ fn with_sidecar(
     node: Option<&NodeStatus>,
     obstacle: Option<Obstacle>,
     stamp: Option<&Stamp>,
-    settings: Option<&Settings>,
+    hash: Option<&String>,
 ) -> Judgement {
     if let Some(node) = node.filter(|node| node.verdict == NodeVerdict::NodeNotReady) {
         let advice = format!("the node {} is not ready, so nobody knows what runs there: mend the node", node.name);
         return not_traced(Reason::NodeNotReady, advice);
     }
     if sidecar.is_some_and(has_started) {
-        let hash = settings.map(Settings::hash);
-        let is_other = stamp.zip(hash).is_some_and(|(stamp, hash)| stamp.settings != hash);
+        let is_other = stamp.zip(hash).is_some_and(|(stamp, hash)| stamp.settings != *hash);
         let advice = "its sidecar was made with other settings: rebuild it to get those of now";
         return (Verdict::Traced, is_other.then(|| (Reason::OtherSettings, advice.to_owned())));
     }
