@@ -9,7 +9,8 @@ use exectrace::TracerError;
 pub(crate) enum Exit {
     /// All went well.
     Ok = 0,
-    /// Something failed that has no code of its own; `exectrace verify`: the log is not whole.
+    /// Something failed that has no code of its own; `exectrace verify`: the log is not whole; `exectrace
+    /// logs`: nothing was found, or not all could be read.
     Failure = 1,
     /// The command line is wrong; clap exits with this by itself. `exectrace verify`: this is no log, or not readable.
     Usage = 2,
@@ -17,7 +18,7 @@ pub(crate) enum Exit {
     CannotTrace = 3,
     /// Nobody told the PID namespace in time.
     HandshakeTimeout = 4,
-    /// The log could not be written, or not wholly.
+    /// The log, or what was made of it, could not be written, or not wholly.
     Output = 5,
     /// `exectrace run`: the tracer failed before the command was started.
     RunFailed = 125,

@@ -111,14 +111,16 @@ pub enum LogsError {
         message: String,
     },
     /// Anything else that the API server or the way to it says.
-    #[error("the API server does not {verb} {resource}: {source}")]
+    #[error("cannot {verb} {resource}: {why}")]
     Api {
         /// What was asked.
         verb: &'static str,
         /// Of what.
         resource: &'static str,
-        /// Why.
-        source: Box<kube::Error>,
+        /// Why not.
+        why: String,
+        /// The API server's code, if it answered.
+        code: Option<u16>,
     },
 }
 
@@ -130,13 +132,28 @@ impl LogsError {
                     namespace.map_or_else(|| "in all namespaces".to_owned(), |name| format!("in namespace {name}"));
                 LogsError::Forbidden { verb, resource, place, message: status.message.clone() }
             }
-            source => LogsError::Api { verb, resource, source: Box::new(source) },
+            kube::Error::Api(status) => {
+                LogsError::Api { verb, resource, why: status.message.clone(), code: Some(status.code) }
+            }
+            error => LogsError::Api { verb, resource, why: with_causes(&error), code: None },
         }
     }
 
     fn is_not_found(&self) -> bool {
-        matches!(self, LogsError::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+        matches!(self, LogsError::Api { code: Some(404), .. })
     }
+}
+
+/// All of it in one line; causes that their effects tell already are left out.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 impl Selection {

@@ -66,6 +66,10 @@ pub(crate) enum StatusFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all was read, 1 nothing was found or not all could be read, 2 usage, 5 the output was closed.\n\n\
+    Example: exectrace logs --user jessie --workspace main --since 1h -o tree"
+)]
 #[command(group = ArgGroup::new("source").args(["user", "workspace", "files"]).required(true).multiple(true))]
 pub(crate) struct LogsArgs {
     #[command(flatten)]

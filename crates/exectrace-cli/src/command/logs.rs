@@ -56,8 +56,12 @@ fn pods(args: &LogsArgs) -> anyhow::Result<Exit> {
     let Pods { traced, untraced, not_started } = runtime.block_on(find(&client, &selection))?;
     untraced.iter().for_each(|pod| cluster::tell_untraced(pod));
     not_started.iter().for_each(|pod| tracing::info!(pod, "its container has not started; there is no log yet"));
-    if traced.is_empty() && not_started.is_empty() && !args.follow {
-        bail!(nothing_found(&selection, !untraced.is_empty()));
+    if traced.is_empty() && not_started.is_empty() {
+        let nothing = nothing_found(&selection, !untraced.is_empty());
+        if !args.follow {
+            bail!(nothing);
+        }
+        tracing::warn!("waiting for a pod: {nothing}");
     }
     // Before the first line is out: whoever sees it may interrupt.
     let interrupts = if args.follow { Some(interrupts(runtime.handle()).context("handling signals")?) } else { None };
@@ -121,7 +125,7 @@ fn files(args: &LogsArgs) -> anyhow::Result<Exit> {
         bail!(Failed(Exit::Usage, why.to_owned()));
     }
     // Where lines have no labels, the file's name is all that can be said.
-    let names_files = args.files.len() > 1 || args.output == LogsFormat::Tree;
+    let names_files = args.files.len() > 1 || (args.output == LogsFormat::Tree && !args.follow);
     let mut sources = Vec::new();
     let mut all_is_read = true;
     for path in &args.files {
@@ -151,7 +155,8 @@ fn files(args: &LogsArgs) -> anyhow::Result<Exit> {
 fn open(path: &Path, is_named: bool) -> io::Result<Source> {
     let is_stdin = path.as_os_str() == STDIN;
     let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
-    let input: Box<dyn Read> = if is_stdin { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    // Not locked: who names it twice finds it empty the second time.
+    let input: Box<dyn Read> = if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     Source::open(&name, if is_named { &name } else { "" }, input)
 }
 
@@ -166,11 +171,12 @@ fn wanted(args: &LogsArgs) -> Wanted {
 }
 
 fn form(args: &LogsArgs) -> Form {
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let pen = Pen { colour };
+    let is_terminal = io::stdout().is_terminal();
+    let pen = Pen { colour: is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
     // Who named both knows whose lines these are.
     let is_named = args.user.is_none() || args.workspace.is_none();
     match args.output {
+        LogsFormat::Json if is_terminal => Form::JsonToTerminal,
         LogsFormat::Json => Form::Json,
         LogsFormat::Text => Form::Text(Text::new(pen, is_named, false)),
         LogsFormat::Tree if args.follow => Form::Text(Text::new(pen, is_named, true)),

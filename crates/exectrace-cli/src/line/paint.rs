@@ -12,7 +12,6 @@ pub(crate) const NUMBER: Style = AnsiColor::Cyan.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Columns, without the blank after each.
-pub(crate) const TIME_WIDTH: usize = 24;
 pub(crate) const PID_WIDTH: usize = 7;
 pub(crate) const UID_WIDTH: usize = 5;
 

@@ -165,7 +165,8 @@ pub(crate) async fn go_on<W: Write>(
 /// The pods that are followed.
 struct Live {
     held: Held,
-    entries: HashMap<usize, Entries>,
+    /// By source, each with its pod's name.
+    entries: HashMap<usize, (String, Entries)>,
     /// Pods of which all is told.
     known: BTreeSet<String>,
 }
@@ -175,19 +176,21 @@ impl Live {
         match what {
             Followed::Opened { source, title } => {
                 self.held.open(source);
-                self.entries.insert(source, Entries::of(&title));
+                self.entries.insert(source, (title.clone(), Entries::of(&title)));
                 if self.known.insert(title.clone()) {
                     tracing::info!(pod = title, "a pod has come");
                 }
             }
             Followed::Line { source, bytes, cut } => {
-                if let Some(entries) = self.entries.get_mut(&source) {
+                if let Some((_, entries)) = self.entries.get_mut(&source) {
                     self.held.push(source, entries.next(bytes, cut), now);
                 }
             }
             Followed::Closed { source } => {
                 self.held.close(source);
-                self.entries.remove(&source);
+                if let Some((pod, _)) = self.entries.remove(&source) {
+                    tracing::info!(pod, "nothing more comes from this pod");
+                }
             }
             Followed::Untraced { title } => {
                 if self.known.insert(title.clone()) {

@@ -6,14 +6,13 @@ use super::entry::Entry;
 
 /// Gives the entries of all sources. Holds one of each.
 pub(crate) struct Merge<I> {
-    /// Those that have entries left, each with its next one.
-    heads: Vec<(Entry, I)>,
+    /// Those that have entries left, each with its next one, as far as that was asked for.
+    heads: Vec<(Option<Entry>, I)>,
 }
 
 impl<I: Iterator<Item = Entry>> Merge<I> {
     pub(crate) fn of(sources: impl IntoIterator<Item = I>) -> Merge<I> {
-        let heads = sources.into_iter().filter_map(|mut source| source.next().map(|entry| (entry, source))).collect();
-        Merge { heads }
+        Merge { heads: sources.into_iter().map(|source| (None, source)).collect() }
     }
 }
 
@@ -21,13 +20,13 @@ impl<I: Iterator<Item = Entry>> Iterator for Merge<I> {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        let at = first(self.heads.iter().map(|(entry, _)| entry))?;
-        let (head, source) = &mut self.heads[at];
-        if let Some(entry) = source.next() {
-            return Some(std::mem::replace(head, entry));
-        }
-        // Not `swap_remove`: entries of the same time stay in the order of their sources.
-        Some(self.heads.remove(at).0)
+        // Not as soon as an entry is taken: a pipe may be long in coming to its next one.
+        self.heads.retain_mut(|(head, source)| {
+            *head = head.take().or_else(|| source.next());
+            head.is_some()
+        });
+        let at = first(self.heads.iter().filter_map(|(head, _)| head.as_ref()))?;
+        self.heads[at].0.take()
     }
 }
 
@@ -90,6 +89,12 @@ pub(super) mod tests {
         for sources in [vec![older.clone(), newer.clone()], vec![newer, older]] {
             assert_eq!(merged(sources).iter().map(text).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
         }
+    }
+
+    #[test]
+    fn an_entry_does_not_wait_for_the_next_one_of_its_source() {
+        let lines = std::iter::once(entry(1, "a")).chain(std::iter::from_fn(|| panic!("nobody asked for it")));
+        assert_eq!(Merge::of([lines]).next().map(|entry| text(&entry)).as_deref(), Some("a"));
     }
 
     fn sources() -> impl Strategy<Value = Vec<Vec<u64>>> {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::entry::{Entry, Kind};
 use super::text::Text;
 use super::tree::Trees;
+use crate::line::paint::printable;
 
 /// Which lines are wanted.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(crate) struct Wanted {
 pub(crate) enum Form {
     /// As they were logged, byte for byte.
     Json,
+    /// The same for a terminal. exectrace's lines are no others there; somebody else's may hold what steers it.
+    JsonToTerminal,
     /// For people.
     Text(Text),
     /// As trees of processes, when all are read.
@@ -87,7 +90,7 @@ impl<W: Write> Show<W> {
         since.is_none_or(|since| since <= entry.time || entry.time == SystemTime::UNIX_EPOCH)
             && is(user, &entry.owner.user)
             && is(workspace, &entry.owner.workspace)
-            && (matches!(self.form, Form::Json) || entry.kind != Kind::Ledger)
+            && (matches!(self.form, Form::Json | Form::JsonToTerminal) || entry.kind != Kind::Ledger)
     }
 
     fn write(&mut self, entry: &Entry) -> io::Result<()> {
@@ -96,6 +99,7 @@ impl<W: Write> Show<W> {
                 self.out.write_all(&entry.bytes)?;
                 self.out.write_all(b"\n")
             }
+            Form::JsonToTerminal => writeln!(self.out, "{}", printable(&entry.bytes)),
             Form::Text(text) => writeln!(self.out, "{}", text.line(entry)),
             Form::Trees(trees) => {
                 trees.add(entry);
@@ -134,6 +138,18 @@ mod tests {
         assert_eq!(shown(Wanted { since, tail: Some(2), ..Wanted::default() }, Form::Json, entries()), "4\n5\n");
         assert_eq!(shown(Wanted { tail: Some(9), ..Wanted::default() }, Form::Json, entries()).lines().count(), 5);
         assert_eq!(shown(Wanted { tail: Some(0), ..Wanted::default() }, Form::Json, entries()), "");
+    }
+
+    #[test]
+    fn a_line_of_somebody_else_cannot_steer_a_terminal() {
+        let golden = include_str!("../../tests/golden/lines/exec-standard-everything.json");
+        for (line, to_terminal) in
+            [("\u{1b}[2J\u{202e}ü", "\\u{1b}[2J\\u{202e}ü"), (golden.trim_end(), golden.trim_end())]
+        {
+            assert_eq!(shown(Wanted::default(), Form::Json, vec![entry(1, line)]), format!("{line}\n"));
+            let shown = shown(Wanted::default(), Form::JsonToTerminal, vec![entry(1, line)]);
+            assert_eq!(shown, format!("{to_terminal}\n"));
+        }
     }
 
     #[test]

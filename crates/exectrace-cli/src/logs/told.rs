@@ -259,10 +259,28 @@ fn bytes_of(text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::entry::Entries;
+    use super::super::text::Text;
+    use super::super::tree::Trees;
     use super::*;
 
+    macro_rules! golden {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/golden/lines/", $name, ".json"))
+        };
+    }
+
     const PLAIN: Pen = Pen { colour: false };
+    const GOLDEN: [&str; 6] = [
+        golden!("exec-standard-everything"),
+        golden!("exec-failed-standard"),
+        golden!("exit-signal"),
+        golden!("lost-exit"),
+        golden!("start-unwatched"),
+        golden!("diagnostic"),
+    ];
 
     #[track_caller]
     fn words(line: &str) -> String {
@@ -273,12 +291,6 @@ mod tests {
             Told::Ended(ended) => ended.words(PLAIN),
             Told::Note(note) => format!("{}{}", if note.is_bad { "! " } else { "" }, note.words(PLAIN)),
         }
-    }
-
-    macro_rules! golden {
-        ($name:literal) => {
-            include_str!(concat!("../../tests/golden/lines/", $name, ".json"))
-        };
     }
 
     #[test]
@@ -351,5 +363,29 @@ mod tests {
     fn strings_become_the_bytes_that_they_were() {
         assert_eq!(bytes_of("a\u{fffd}ffb\u{fffd}ef\u{fffd}bf\u{fffd}bd"), b"a\xffb\xef\xbf\xbd");
         assert_eq!(bytes_of("\u{fffd}x\u{fffd}"), "\u{fffd}x\u{fffd}".as_bytes(), "not of exectrace's");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_steers_a_terminal_or_ends_the_program(
+            which in 0..GOLDEN.len(),
+            at in any::<prop::sample::Index>(),
+            put in proptest::collection::vec(any::<u8>(), 0..6),
+            cut in any::<bool>(),
+        ) {
+            let mut bytes = GOLDEN[which].trim_end().as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            let end = bytes.len().min(at + 1);
+            bytes.splice(at..end, put);
+            let entry = Entries::of("a").next(bytes, cut);
+            let mut trees = Trees::new(PLAIN);
+            trees.add(&entry);
+            let mut drawn = Vec::new();
+            trees.draw(&mut drawn).expect("room");
+            let lines = [Text::new(PLAIN, true, true).line(&entry), String::from_utf8(drawn).expect("text")];
+            prop_assert!(!lines[0].chars().any(char::is_control), "{:?}", lines[0]);
+            prop_assert!(!lines[1].replace('\n', "").chars().any(char::is_control), "{:?}", lines[1]);
+            prop_assert_eq!(lines[1].lines().count(), 2, "whose it is, and the line");
+        }
     }
 }

@@ -8,10 +8,12 @@ use std::time::SystemTime;
 
 use super::entry::Entry;
 use super::told::Told;
-use crate::line::paint::{DIM, NUMBER, PID_WIDTH, Pen, TIME_WIDTH, UID_WIDTH, printable, time};
+use crate::line::paint::{DIM, NUMBER, PID_WIDTH, Pen, UID_WIDTH, printable, time};
 
 /// Deeper levels are drawn at this one, or the indentation of a chain of execs would grow with its square.
 const DEEPEST: usize = 64;
+/// Of a time as it is shown.
+const TIME_WIDTH: usize = "2006-01-02T15:04:05.000Z".len();
 
 /// Trees that are not drawn yet.
 pub(crate) struct Trees {

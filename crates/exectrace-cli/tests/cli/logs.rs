@@ -157,6 +157,16 @@ fn a_pipe_is_read_as_it_comes() {
 }
 
 #[test]
+fn a_pipe_that_is_named_twice_is_read_once() {
+    let mut program = Program::start(exectrace(["logs", "-", "-"]).stdin(Stdio::piped()));
+    let line = exec("jessie", "5eedcafe", 1, 41, "ls");
+    writeln!(program.stdin.as_mut().expect("a pipe"), "{line}").expect("room");
+    drop(program.stdin.take());
+    let (status, lines, _) = program.end();
+    assert_eq!((status.code(), lines), (Some(0), vec![line]));
+}
+
+#[test]
 fn an_output_that_is_closed_ends_it_without_words() {
     let folder = Folder::new();
     let exec = exec("jessie", "5eedcafe", 1, 41, "ls");
@@ -190,10 +200,22 @@ fn pod(namespace: &str, name: &str, labels: serde_json::Value, container: &str) 
     })
 }
 
-/// A cluster with jessie's workspace in the new dialect of labels, zac's in the old one, and one that is not traced.
+/// Jessie's workspace, whose container was started again once.
+fn restarted() -> serde_json::Value {
+    let labels = json!({ "com.coder.user.username": "jessie", "com.coder.workspace.name": "main" });
+    let mut pod = pod("workspaces", "coder-jessie-main", labels, "exectrace");
+    let status = json!({ "name": "exectrace", "restartCount": 1, "image": "", "imageID": "", "ready": true });
+    pod["status"] = json!({ "initContainerStatuses": [status] });
+    pod
+}
+
+/// A cluster with jessie's workspace, whose pod has labels of both dialects, zac's of the old one, and one of jessie's that
+/// is not traced.
 fn cluster() -> ApiServer {
     let server = ApiServer::start();
-    let jessie = json!({ "com.coder.user.username": "jessie", "com.coder.workspace.name": "main" });
+    let jessie = json!({
+        "com.coder.user.username": "jessie", "com.coder.username": "jessie", "com.coder.workspace.name": "main",
+    });
     server.put(pod("workspaces", "coder-jessie-main", jessie, "exectrace"));
     server.set_log("workspaces", "coder-jessie-main", "exectrace", &exec("jessie", "5eedcafe", 1, 41, "make"));
     let zac = json!({ "com.coder.username": "zac", "com.coder.workspace.name": "main" });
@@ -255,11 +277,7 @@ fn a_pod_that_is_not_traced_is_named_and_nothing_found_ends_with_1() {
 #[test]
 fn the_log_of_before_a_container_was_started_again_is_asked_for_too() {
     let server = cluster();
-    let labels = json!({ "com.coder.user.username": "jessie", "com.coder.workspace.name": "main" });
-    let mut restarted = pod("workspaces", "coder-jessie-main", labels, "exectrace");
-    let status = json!({ "name": "exectrace", "restartCount": 1, "image": "", "imageID": "", "ready": true });
-    restarted["status"] = json!({ "initContainerStatuses": [status] });
-    server.put(restarted);
+    server.put(restarted());
     // This server has one log for both; the line is shown once.
     let ended = ask(&server, &["--user", "jessie", "--workspace", "main"]);
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1), "{ended:?}");
@@ -280,6 +298,39 @@ fn a_refusal_names_the_right_that_is_missing() {
         assert!(ended.stderr.contains(right) && ended.stderr.contains("namespace workspaces"), "{}", ended.stderr);
         server.mend();
     }
+    server.fail(Fault::new("GET", "watch=true", How::Status(403)));
+    let ended = ask(&server, &["--user", "jessie", "--workspace", "main", "--follow"]);
+    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(1), 1), "{ended:?}");
+    assert!(ended.stderr.contains("the verb watch on pods"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_the_api_server_says_is_told_in_its_words() {
+    let server = cluster();
+    server.fail(Fault::new("GET", "/log?", How::Status(500)));
+    let ended = ask(&server, &["--workspace", "main"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    for words in ["the log of pod workspaces/coder-jessie-main cannot be read: cannot get pods/log: ", "coder-zac-main"]
+    {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("Status {"), "{}", ended.stderr);
+    let folder = Folder::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let text = server.kubeconfig_text("localhost");
+    let port = text.split("localhost:").nth(1).and_then(|rest| rest.split('\'').next()).expect("a port");
+    let unreachable = folder.file("kubeconfig", text.replace(port, &nobody.port().to_string()));
+    let words = ["--log-format", "text", "logs", "--workspace", "main", "--kubeconfig"];
+    let ended = Ended::of(exectrace(words).arg("/nonexistent/kubeconfig"));
+    assert_eq!(ended.code, Some(1));
+    let refused = Ended::of(exectrace(words).arg(unreachable));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("cannot list pods: ") && refused.stderr.contains("refused"), "{}", refused.stderr);
+    assert!(
+        ended.stderr.contains("/nonexistent/kubeconfig") && ended.stderr.contains("--kubeconfig"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -316,4 +367,27 @@ fn a_log_that_breaks_off_goes_on_without_doubles_or_gaps() {
     program.signal(Signal::TERM);
     let (status, rest, _) = program.end();
     assert_eq!((status.code(), rest), (Some(0), vec![]));
+}
+
+#[test]
+fn a_container_that_is_started_again_is_followed_on() {
+    let server = cluster();
+    let words = ["--user", "jessie", "--workspace", "main", "--follow"];
+    let mut program = Program::start(command(&server, &words).stdin(Stdio::null()));
+    program.stdout().wait_for("what is there", |_| true);
+    server.append_log("workspaces", "coder-jessie-main", "exectrace", &exec("jessie", "5eedcafe", 2, 50, "cc"));
+    program.stdout().wait_for("its last line", |_| true);
+    server.end_log("workspaces", "coder-jessie-main", "exectrace");
+    let again = exec("jessie", "0000cafe", 1, 52, "sh");
+    server.append_log("workspaces", "coder-jessie-main", "exectrace", &again);
+    server.put(restarted());
+    assert_eq!(program.stdout().wait_for("its first line", |_| true), again);
+    server.wait_until("the log of before is read to its end", |server| {
+        server.requests().iter().any(|request| request.query.get("previous").is_some_and(|word| word == "true"))
+    });
+    server.delete("pods", "workspaces", "coder-jessie-main");
+    program.stderr.wait_for("the pod's end", |line| line.contains("nothing more comes from this pod"));
+    program.signal(Signal::INT);
+    let (status, rest, _) = program.end();
+    assert_eq!((status.code(), rest), (Some(0), vec![]), "each line once");
 }
