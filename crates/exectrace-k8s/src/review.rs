@@ -175,7 +175,48 @@ fn written(response: Value, verdict: Verdict, notice: Option<Notice>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// JSON of any form, with the names that the webhook looks at.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<f64>().prop_map(|number| json!(number)),
+            any::<i64>().prop_map(|number| json!(number)),
+            ".{0,8}|exectrace|exectrace-run".prop_map(Value::String),
+        ];
+        let name = "name|metadata|spec|annotations|containers|initContainers|volumes|volumeMounts|resources|limits|cpu|\
+                    ownerReferences|exectrace.dev/status|.{0,4}";
+        leaf.prop_recursive(5, 64, 5, move |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..5).prop_map(Value::Array),
+                btree_map(name, inner, 0..5).prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_get_an_error_and_no_panic(bytes in any::<Vec<u8>>()) {
+            prop_assert!(answer(&bytes, &Settings::default()).is_err());
+        }
+
+        #[test]
+        fn any_request_gets_an_answer_or_an_error(request in any_json()) {
+            let _ = answer(&question(request), &Settings::default());
+        }
+
+        #[test]
+        fn any_object_in_the_place_of_a_pod_gets_an_answer(metadata in any_json(), spec in any_json()) {
+            let mut request = pod(spec);
+            request["object"]["metadata"] = metadata;
+            prop_assert!(answer(&question(request), &Settings::default()).is_ok());
+        }
+    }
 
     fn question(request: Value) -> Vec<u8> {
         json!({"apiVersion": API_VERSION, "kind": KIND, "request": request}).to_string().into_bytes()
