@@ -261,3 +261,51 @@ fn tell(
     tasks.spawn(send_all);
     tell
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_api::FakeApi;
+
+    fn wanted(api: &FakeApi, configuration: &str) -> Serve {
+        let managed = SelfManaged {
+            client: api.client(),
+            namespace: "exectrace".to_owned(),
+            secret: "exectrace-tls".to_owned(),
+            service: "exectrace".to_owned(),
+            configuration: configuration.to_owned(),
+        };
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Serve {
+            listen: any_port,
+            health: any_port,
+            tls: Tls::SelfManaged(managed),
+            settings: None,
+            client: Some(api.client()),
+            identity: "webhook-0".to_owned(),
+            drain: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_own_authority_is_kept_and_trusted_before_anybody_is_answered() {
+        let api = FakeApi::default();
+        let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/exectrace";
+        let webhook = json!({"name": "pods.exectrace.dev", "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+        api.put(path, json!({"metadata": {"name": "exectrace"}, "webhooks": [webhook]}));
+        serve(wanted(&api, "exectrace"), async {}).await.expect("an orderly end");
+        let bundle = api.get(path).expect("a configuration")["webhooks"][0]["clientConfig"]["caBundle"].take();
+        let secret = api.get("/api/v1/namespaces/exectrace/secrets/exectrace-tls").expect("a Secret");
+        assert_eq!(bundle, secret["data"]["ca.crt"]);
+    }
+
+    #[tokio::test]
+    async fn without_the_configuration_it_does_not_start() {
+        let error = serve(wanted(&FakeApi::default(), "other"), async {}).await.expect_err("no configuration");
+        assert!(matches!(error, ServeError::Exchange(_)) && !error.is_usage(), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The container that is added to a pod, and its volumes.
 //!
 //! What the API server fills in where nothing is said is said here, so that a pod which comes back to the webhook has
-//! the container as it was given, and [`crate::likeness`] need not know the defaults.
+//! the container as it was given, and `likeness` need not know the defaults.
 
 use std::collections::BTreeMap;
 
