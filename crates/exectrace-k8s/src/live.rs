@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
 
 use crate::settings::Settings;
 
@@ -18,7 +19,7 @@ pub enum SwitchHolder {
 /// Settings and switch, which other tasks change while questions are answered.
 #[derive(Debug)]
 pub struct Live {
-    settings: ArcSwap<Settings>,
+    settings: watch::Sender<Arc<Settings>>,
     holder: SwitchHolder,
     switch: ArcSwapOption<bool>,
 }
@@ -26,18 +27,23 @@ pub struct Live {
 impl Live {
     /// Begins with these settings.
     pub fn new(settings: Settings, holder: SwitchHolder) -> Live {
-        Live { settings: ArcSwap::from_pointee(settings), holder, switch: ArcSwapOption::empty() }
+        Live { settings: watch::Sender::new(Arc::new(settings)), holder, switch: ArcSwapOption::empty() }
     }
 
     /// The settings without the switch.
     pub fn settings(&self) -> Arc<Settings> {
-        self.settings.load_full()
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The settings without the switch, for who wants to know of changes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
     }
 
     /// Whether the switch is on; `None`: not known yet.
     pub fn enabled(&self) -> Option<bool> {
         match self.holder {
-            SwitchHolder::Settings => Some(self.settings.load().enabled),
+            SwitchHolder::Settings => Some(self.settings.borrow().enabled),
             SwitchHolder::Cluster => self.switch.load().as_deref().copied(),
         }
     }
@@ -50,7 +56,7 @@ impl Live {
     }
 
     pub(crate) fn set_settings(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
+        self.settings.send_replace(Arc::new(settings));
     }
 
     pub(crate) fn set_switch(&self, enabled: bool) {
@@ -66,7 +72,9 @@ mod tests {
     fn the_settings_hold_the_switch_without_a_cluster() {
         let live = Live::new(Settings::default(), SwitchHolder::Settings);
         assert_eq!(live.enabled(), Some(true));
+        let changes = live.subscribe();
         live.set_settings(Settings { enabled: false, ..Settings::default() });
+        assert!(changes.has_changed().expect("a sender"));
         assert_eq!(live.in_force().map(|settings| settings.enabled), Some(false));
     }
 
