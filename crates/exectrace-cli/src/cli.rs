@@ -3,12 +3,16 @@
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The file name by which kubectl finds its plugin `exectrace`, and what one calls it then.
+const PLUGIN: &str = "kubectl-exectrace";
+const PLUGIN_NAME: &str = "kubectl exectrace";
 
 /// Log every program that runs in a workspace: once, truthfully, as one JSON line each.
 #[derive(Debug, Parser)]
@@ -420,7 +424,19 @@ impl Cli {
 
     /// The same for who wants to know what is wrong.
     pub(crate) fn try_from_words(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(with_sidecar(words))
+        Cli::parse_as(with_sidecar(words))
+    }
+
+    /// Parses under the name by which it was called: kubectl calls its plugins `kubectl-NAME` for `kubectl NAME`.
+    fn parse_as(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+        let mut command = <Cli as clap::CommandFactory>::command();
+        if words.first().is_some_and(|word| Path::new(word).file_name() == Some(OsStr::new(PLUGIN))) {
+            command = command.bin_name(PLUGIN_NAME).display_name(PLUGIN_NAME).no_binary_name(true);
+            let mut matches = command.try_get_matches_from_mut(words.iter().skip(1))?;
+            return <Cli as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)
+                .map_err(|error| error.format(&mut command));
+        }
+        Cli::try_parse_from(words)
     }
 
     fn is_command(word: &str) -> bool {

@@ -47,7 +47,10 @@ pub async fn check(
     stop: &watch::Receiver<bool>,
     progress: impl Fn(&NodeStatus),
 ) -> Vec<NodeStatus> {
-    let checks = nodes.iter().filter(|node| runs_linux(node)).map(|node| one(client, plan, node, stop.clone()));
+    let mut checks = Vec::new();
+    for node in nodes.iter().filter(|node| runs_linux(node)) {
+        checks.push(one(client, plan, node, stop.clone()));
+    }
     let mut checks = std::pin::pin!(futures::stream::iter(checks).buffer_unordered(AT_ONCE));
     let mut found = Vec::new();
     while let Some(status) = checks.next().await {

@@ -4,6 +4,7 @@
 //! `run` by itself, the others a PID namespace, a cgroup or a process of the test's own. No wait is a sleep: what
 //! happened is known from a line, from the end of a process or from the answer of a shell, each with a deadline.
 
+mod cluster;
 mod fixtures;
 mod line;
 mod podman;
@@ -26,6 +27,8 @@ mod proof;
 mod run;
 mod sidecar;
 mod static_binary;
+mod status;
+mod switch;
 mod trace;
 mod verify;
 mod watchdog;
