@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -16,10 +17,13 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::cli::LogFormat;
 use crate::line;
 
-/// Sends messages of level INFO and above to stderr from now on.
+/// Messages of level INFO and above. What kube has to say of an error it also returns, and we tell it once, with advice.
+const WANTED: &str = "info,kube_client=off,kube_runtime=off";
+
+/// Sends messages to stderr from now on.
 pub(crate) fn init(format: LogFormat) {
     let builder =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(|| Patient(std::io::stderr()));
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(WANTED)).with_writer(|| Patient(std::io::stderr()));
     match format {
         LogFormat::Json => builder.event_format(JsonLines).init(),
         LogFormat::Text => builder.event_format(TextLines).init(),

@@ -156,6 +156,7 @@ async fn observe(client: &Client, mut settings: watch::Receiver<Arc<Settings>>, 
         follow(Api::all(client.clone()), watcher::Config::default().labels(&labels), &changed);
     let mut pods: BTreeMap<String, Followed<Pod>> = BTreeMap::new();
     let mut written = None;
+    let mut replaced = None;
     loop {
         let is_ready = switch.store.wait_until_ready().await.is_ok()
             && nodes.store.wait_until_ready().await.is_ok()
@@ -165,7 +166,10 @@ async fn observe(client: &Client, mut settings: watch::Receiver<Arc<Settings>>, 
         }
         let selected = selected(&namespaces.store.state());
         follow_pods(client, &mut pods, &selected, &changed).await;
-        if let Some(object) = switch.store.state().first() {
+        let mut next = written.unwrap_or_else(Instant::now) + pace.beat;
+        let object = switch.store.state().pop();
+        // What was written over is no news; what was written comes in a moment.
+        if let Some(object) = object.filter(|object| object.resource_version() != replaced) {
             let current = settings.borrow_and_update().clone();
             let facts = Facts {
                 pods: pods.values().flat_map(|pods| pods.store.state()).collect(),
@@ -177,16 +181,22 @@ async fn observe(client: &Client, mut settings: watch::Receiver<Arc<Settings>>, 
                 enabled: object.spec.enabled,
             };
             let is_due = written.is_none_or(|at: Instant| at.elapsed() >= pace.beat);
-            if update(client, object, &facts, is_due).await {
-                written = Some(Instant::now());
+            match update(client, &object, &facts, is_due).await {
+                Done::Written(version) => {
+                    // A write of what is there already makes no new version.
+                    replaced = object.resource_version().filter(|before| Some(before) != version.as_ref());
+                    written = Some(Instant::now());
+                    next = Instant::now() + pace.beat;
+                }
+                Done::Failed => next = Instant::now() + pace.renew,
+                Done::Nothing => {}
             }
         }
         tokio::time::sleep(pace.look).await;
-        let beat = written.unwrap_or_else(Instant::now) + pace.beat;
         tokio::select! {
             () = changed.notified() => {}
             result = settings.changed() => if result.is_err() { return },
-            () = tokio::time::sleep_until(beat) => {}
+            () = tokio::time::sleep_until(next) => {}
         }
     }
 }
@@ -211,8 +221,18 @@ async fn follow_pods(
     }
 }
 
-/// Writes the status where it is another, or where it is time to; whether it was written.
-async fn update(client: &Client, object: &ProcessLogging, facts: &Facts, is_due: bool) -> bool {
+/// What became of a status.
+enum Done {
+    /// It is as it was.
+    Nothing,
+    /// It is written, and the object has this version now.
+    Written(Option<String>),
+    /// It is to be tried again.
+    Failed,
+}
+
+/// Writes the status where it is another, or where it is time to.
+async fn update(client: &Client, object: &ProcessLogging, facts: &Facts, is_due: bool) -> Done {
     let coverage = facts.coverage();
     let before = object.status.clone().unwrap_or_default();
     let mut status = ProcessLoggingStatus {
@@ -225,31 +245,35 @@ async fn update(client: &Client, object: &ProcessLogging, facts: &Facts, is_due:
         nodes: coverage.nodes,
     };
     if status == before && !is_due {
-        return false;
+        return Done::Nothing;
     }
     status.observed_at = Some(Time(Timestamp::now()));
-    match write(client, object, &status).await {
-        Ok(()) => {}
+    let version = match write(client, object, &status).await {
+        Ok(written) => written.resource_version(),
         // What somebody else wrote is seen in a moment.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return false,
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Done::Failed,
         Err(error) => {
             tracing::warn!(error = chain(&error), "the status of ProcessLogging cannot be written");
-            return false;
+            return Done::Failed;
         }
-    }
+    };
     if before.observed_generation != status.observed_generation && thrown_by(object).is_none() {
         let by = last_manager(object).unwrap_or_else(|| "somebody unknown".to_owned());
         if let Err(error) = leave_event(client, object, &format!("somebody with {by}")).await {
             tracing::warn!(error = chain(&error), "a change of the switch is told by no Event");
         }
     }
-    true
+    Done::Written(version)
 }
 
 /// Writes a status over the one that was read, and over no other.
-pub(crate) async fn write(client: &Client, object: &ProcessLogging, status: &ProcessLoggingStatus) -> kube::Result<()> {
+pub(crate) async fn write(
+    client: &Client,
+    object: &ProcessLogging,
+    status: &ProcessLoggingStatus,
+) -> kube::Result<ProcessLogging> {
     let all: Api<ProcessLogging> = Api::all(client.clone());
     let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
     let options = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    all.patch_status(SWITCH, &options, &Patch::Merge(patch)).await.map(drop)
+    all.patch_status(SWITCH, &options, &Patch::Merge(patch)).await
 }

@@ -74,7 +74,7 @@ pub async fn save(client: &Client, found: &[NodeStatus]) -> Result<bool, SwitchE
         }
         status.nodes.sort_by(|one, other| one.name.cmp(&other.name));
         match keeper::write(client, &object, &status).await {
-            Ok(()) => return Ok(true),
+            Ok(_) => return Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(SwitchError::of(&error)),
         }

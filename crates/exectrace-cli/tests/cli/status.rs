@@ -45,7 +45,9 @@ fn the_table_has_every_workspace_and_node_in_columns() {
         "zac     main       workspaces  zac-main     node-1  traced",
     ];
     assert_eq!(lines[..8], expected, "{}", ended.stdout);
-    assert!(lines[8].starts_with("zac     old        workspaces  zac-old      node-1  needs-rebuild  it has no sidecar"));
+    assert!(
+        lines[8].starts_with("zac     old        workspaces  zac-old      node-1  needs-rebuild  it has no sidecar")
+    );
     assert_eq!(lines[10], "NODE    KERNEL             BTF  VERDICT       WHY");
     assert_eq!(lines[11], "node-1  6.1.0-56-amd64     -    ready");
     assert!(lines[12].starts_with("node-2  5.4.0-100-generic  -    cannot-trace  the kernel"), "{}", lines[12]);
@@ -84,10 +86,10 @@ fn json_has_the_documented_shape() {
     );
     assert_eq!(report["pods"][0]["user"], "jessie");
     assert_eq!(report["pods"][0]["advice"], Value::Null);
-    assert_eq!((&report["pods"][2]["verdict"], &report["pods"][2]["reason"]), (
-        &"needs-rebuild".into(),
-        &"no-sidecar".into()
-    ));
+    assert_eq!(
+        (&report["pods"][2]["verdict"], &report["pods"][2]["reason"]),
+        (&"needs-rebuild".into(), &"no-sidecar".into())
+    );
     assert_eq!((&report["nodesReady"], &report["nodes"][1]["verdict"]), (&"1/2".into(), &"cannot-trace".into()));
 }
 
@@ -119,7 +121,10 @@ fn nodes_are_checked_in_pods_and_the_verdicts_kept() {
     server.put(node("node-3", "6.1.0-56-amd64"));
     server.run_pods(|pod| {
         pod["status"] = json!({"phase": "Succeeded"});
-        Some("{\"tracing_works\": true, \"checks\": [{\"name\": \"btf\", \"level\": \"ok\", \"found\": \"there\"}]}\n".to_owned())
+        Some(
+            "{\"tracing_works\": true, \"checks\": [{\"name\": \"btf\", \"level\": \"ok\", \"found\": \"there\"}]}\n"
+                .to_owned(),
+        )
     });
     let ended = asked(&server, &["status", "--check-nodes"]);
     assert_eq!(ended.code, Some(2));
@@ -132,10 +137,10 @@ fn nodes_are_checked_in_pods_and_the_verdicts_kept() {
     assert_eq!(json_of(&ended)["nodesReady"], "2/3");
     let made = server.requests().into_iter().find(|seen| seen.method == "POST" && seen.path.ends_with("/pods"));
     let made = made.expect("a pod");
-    assert_eq!((made.path.as_str(), &made.body["spec"]["containers"][0]["image"]), (
-        "/api/v1/namespaces/exectrace/pods",
-        &"example.com/exectrace:1".into()
-    ));
+    assert_eq!(
+        (made.path.as_str(), &made.body["spec"]["containers"][0]["image"]),
+        ("/api/v1/namespaces/exectrace/pods", &"example.com/exectrace:1".into())
+    );
     assert_eq!(server.list("pods").len(), 2);
     assert_eq!(json_of(&asked(&server, &["status", "-o", "json"]))["nodesReady"], "2/3");
 }
