@@ -52,6 +52,14 @@ pub struct Keeper {
     pub stale: bool,
 }
 
+impl Survey {
+    /// Whether every workspace is traced, and those to come will be.
+    pub fn is_whole(&self) -> bool {
+        let is_on = self.enabled == Some(true) || self.coverage.workspaces.total == 0;
+        self.coverage.is_whole() && is_on
+    }
+}
+
 /// Looks at one namespace, or at all that hold workspaces.
 pub async fn survey(client: &Client, namespace: Option<&str>) -> Result<Survey, SwitchError> {
     let object = switch::read(client).await?;

@@ -26,7 +26,7 @@ pub(crate) fn main(args: &StatusArgs) -> ExitCode {
             add_failed_checks(&mut found, checked);
         }
         print(args.output, &found)?;
-        Ok(found.coverage.is_whole())
+        Ok(found.is_whole())
     });
     match whole {
         Ok(true) => Exit::Ok.into(),

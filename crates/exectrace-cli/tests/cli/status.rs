@@ -61,6 +61,9 @@ fn the_exit_code_is_0_only_when_every_workspace_is_traced() {
     assert_eq!(asked(&server, &["status"]).code, Some(1));
     server.put(switch(false));
     assert_eq!(asked(&server, &["status", "-A"]).code, Some(1));
+    server.delete("pods", "workspaces", "zac-old");
+    let ended = asked(&server, &["status"]);
+    assert_eq!(ended.code, Some(1), "what comes next is not traced: {ended:?}");
     let ended = asked(&server, &["status", "-n", "empty"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     server.fail(Fault::new("GET", "/pods", How::Status(403)));
