@@ -6,6 +6,8 @@
 mod node;
 mod pod;
 
+pub(crate) use node::is_ready;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::api::{NodeStatus, NodeVerdict};
+use crate::coverage::is_ready;
 use crate::keeper;
 use crate::switch::{self, SwitchError, chain};
 
@@ -48,7 +49,7 @@ pub async fn check(
     progress: impl Fn(&NodeStatus),
 ) -> Vec<NodeStatus> {
     let mut checks = Vec::new();
-    for node in nodes.iter().filter(|node| runs_linux(node)) {
+    for node in nodes.iter().filter(|node| runs_linux(node) && is_ready(node)) {
         checks.push(one(client, plan, node, stop.clone()));
     }
     let mut checks = std::pin::pin!(futures::stream::iter(checks).buffer_unordered(AT_ONCE));

@@ -149,6 +149,23 @@ fn nodes_are_checked_in_pods_and_the_verdicts_kept() {
 }
 
 #[test]
+fn nodes_are_checked_with_the_image_that_the_webhook_adds() {
+    let server = cluster();
+    let mut object = switch(true);
+    object["status"] = json!({"image": "example.com/exectrace:2"});
+    server.put(object);
+    server.run_pods(|pod| {
+        pod["status"] = json!({"phase": "Failed"});
+        Some("exectrace: error: x\n".to_owned())
+    });
+    let ended = asked(&server, &["status", "--check-nodes", "--check-namespace", "checks"]);
+    let made = server.requests().into_iter().find(|seen| seen.method == "POST").expect("a pod");
+    assert_eq!(made.path, "/api/v1/namespaces/checks/pods");
+    assert_eq!(made.body["spec"]["containers"][0]["image"], "example.com/exectrace:2");
+    assert!(ended.stderr.contains("said nothing that can be read"), "{ended:?}");
+}
+
+#[test]
 fn an_interrupted_check_leaves_no_pod() {
     let server = cluster();
     let words = ["status", "--check-nodes", "--image", "example.com/exectrace:1", "--kubeconfig"];

@@ -64,7 +64,8 @@ fn checked_verdict(status: &NodeStatus) -> NodeVerdict {
     }
 }
 
-fn is_ready(node: &Node) -> bool {
+/// Whether its kubelet says so.
+pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions.and_then(|conditions| conditions.iter().find(|condition| condition.type_ == "Ready"));
     ready.is_some_and(|condition| condition.status == "True")

@@ -139,6 +139,31 @@ async fn one_keeps_it_and_another_takes_over_when_that_one_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_taken_from_who_does_not_renew_it_and_from_nobody_else() {
+    let server = cluster();
+    let held_since = |time: &str| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": LEASE, "namespace": "exectrace"},
+            "spec": {"holderIdentity": "gone", "leaseDurationSeconds": 15, "leaseTransitions": 1, "renewTime": time},
+        })
+    };
+    server.put(held_since("2100-01-01T00:00:00.000000Z"));
+    let keeper = Keeper::start(&server, "a", PACE).await;
+    let asked = |server: &ApiServer| {
+        server.requests().iter().filter(|seen| seen.method == "GET" && seen.path.contains("/leases/")).count()
+    };
+    server.wait_until("it to ask again and again", |server| asked(server) >= 3);
+    assert_eq!(holder(&server), "gone");
+    server.put(held_since("2026-01-01T00:00:00.000000Z"));
+    server.wait_until("it to take the lease", |server| holder(server) == "a");
+    let lease = server.get("leases", "exectrace", LEASE).expect("a lease");
+    assert_eq!(lease["spec"]["leaseTransitions"], 2);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_lost_the_lease_writes_no_more() {
     let server = cluster();
     let keeper = Keeper::start(&server, "a", PACE).await;

@@ -55,6 +55,19 @@ async fn each_node_gets_a_pod_and_a_verdict_and_no_pod_is_left() {
 }
 
 #[tokio::test]
+async fn only_linux_and_only_nodes_that_are_ready_are_tried() {
+    let server = ApiServer::start();
+    let mut windows = node("node-1");
+    windows["status"]["nodeInfo"]["operatingSystem"] = json!("windows");
+    let mut unready = node("node-2");
+    unready["status"]["conditions"][0]["status"] = json!("Unknown");
+    let nodes = [windows, unready].map(|node| Arc::new(serde_json::from_value(node).expect("a node")));
+    let (_go, stop) = watch::channel(false);
+    assert!(check(&client(&server).await, &plan(), &nodes, &stop, |_| {}).await.is_empty());
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_pod_that_cannot_be_made_or_does_not_start_is_told_and_no_verdict() {
     let server = ApiServer::start();
     let (_go, stop) = watch::channel(false);
