@@ -11,12 +11,14 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use kube::Client;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::certificates::{ExchangeError, SelfManaged};
 use crate::events::{Teller, teller};
 use crate::follow::follow;
+use crate::keeper::{Pace, keep};
 use crate::live::{Live, SwitchHolder};
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::Files;
@@ -41,6 +43,11 @@ pub struct Serve {
     pub settings: Option<PathBuf>,
     /// The cluster that holds the switch and takes Events; without one, the settings hold the switch.
     pub client: Option<Client>,
+    /// Where the Lease is by which one of the replicas keeps the switch's status; the client's own namespace, if it is
+    /// not said.
+    pub namespace: Option<String>,
+    /// How often that one looks and writes.
+    pub pace: Pace,
     /// Who this is among the replicas, in Events: the pod's name.
     pub identity: String,
     /// How long to go on answering after being asked to end: until every API server has been told.
@@ -109,6 +116,11 @@ pub async fn serve(wanted: Serve, stop: impl Future<Output = ()>) -> Result<(), 
     let admissions = listener(wanted.listen)?;
     let healths = listener(wanted.health)?;
     let served = certificate(wanted.tls, &metrics, &mut tasks).await?;
+    let (leave, left) = watch::channel(false);
+    let keeper = wanted.client.clone().map(|client| {
+        let namespace = wanted.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        tokio::spawn(keep_status(client, namespace, wanted.identity.clone(), Arc::clone(&live), wanted.pace, left))
+    });
     let tell = tell(wanted.client, wanted.identity, &live, &metrics, &mut tasks);
     let ending = Arc::new(AtomicBool::new(false));
     let shared = Shared { live, metrics, tell, ending: Arc::clone(&ending) };
@@ -127,16 +139,36 @@ pub async fn serve(wanted: Serve, stop: impl Future<Output = ()>) -> Result<(), 
         stop.await;
         tracing::info!("asked to end: not ready any more, and answering what still comes");
         ending.store(true, Ordering::Relaxed);
+        // Nobody else keeps the status before this one lets the lease go.
+        leave.send_replace(true);
         sleep(wanted.drain).await;
         handle.graceful_shutdown(Some(LAST_ANSWERS));
         // The other server ends this, once its last answer is given.
         std::future::pending().await
     };
-    tokio::select! {
+    let served = tokio::select! {
         result = admission => result.map_err(ServeError::Accept),
         result = health => result.map_err(ServeError::Accept),
         () = end => Ok(()),
+    };
+    if let Some(keeper) = keeper {
+        // What the lease is not let go in time, ends by itself.
+        let _ = timeout(LAST_ANSWERS, keeper).await;
     }
+    served
+}
+
+async fn keep_status(
+    client: Client,
+    namespace: String,
+    identity: String,
+    live: Arc<Live>,
+    pace: Pace,
+    mut left: watch::Receiver<bool>,
+) {
+    // Also over when nobody can say it any more.
+    let stop = async move { drop(left.wait_for(|left| *left).await) };
+    keep(client, live.subscribe(), &namespace, &identity, pace, stop).await;
 }
 
 fn listener(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
@@ -286,6 +318,8 @@ mod tests {
             tls: Tls::SelfManaged(managed),
             settings: None,
             client: Some(api.client()),
+            namespace: None,
+            pace: Pace::default(),
             identity: "webhook-0".to_owned(),
             drain: Duration::ZERO,
         }

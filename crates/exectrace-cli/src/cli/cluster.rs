@@ -134,8 +134,9 @@ pub(crate) struct WebhookArgs {
     /// With --tls-secret: the MutatingWebhookConfiguration that is made to trust the authority
     #[arg(long, value_name = "NAME", requires = "tls_secret")]
     pub(crate) webhook_configuration: Option<String>,
-    /// With --tls-secret: the namespace of the Secret and the Service [default: the pod's, or the context's]
-    #[arg(short, long, value_name = "NAME", requires = "tls_secret")]
+    /// The webhook's own namespace: of the Lease, and with --tls-secret of Secret and Service [default: the pod's, or the
+    /// context's]
+    #[arg(short, long, value_name = "NAME", requires = "cluster")]
     pub(crate) namespace: Option<String>,
     /// What pods get, as YAML, read again when it changes [default: built in]
     #[arg(long, value_name = "FILE")]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use exectrace_k8s::certificates::SelfManaged;
 use exectrace_k8s::client::Access;
+use exectrace_k8s::keeper::Pace;
 use exectrace_k8s::serve::{Serve, Tls, serve};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,11 +42,12 @@ async fn wanted(args: WebhookArgs) -> anyhow::Result<Serve> {
         (false, None) => None,
         (false, kubeconfig) => Some(Access { kubeconfig, context: None }.connect().await?),
     };
+    let namespace = args.namespace;
     let own = (args.tls_secret, args.service, args.webhook_configuration, client.clone());
     let tls = match (args.tls_cert, args.tls_key, own) {
         (Some(chain), Some(key), _) => Tls::Files { chain, key },
         (_, _, (Some(secret), Some(service), Some(configuration), Some(client))) => Tls::SelfManaged(SelfManaged {
-            namespace: args.namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+            namespace: namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
             client,
             secret,
             service,
@@ -56,5 +58,6 @@ async fn wanted(args: WebhookArgs) -> anyhow::Result<Serve> {
     // In a pod this is the pod's name.
     let identity = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (listen, health, settings, drain) = (args.listen, args.health, args.settings, args.drain);
-    Ok(Serve { listen, health, tls, settings, client, identity, drain })
+    let pace = Pace::default();
+    Ok(Serve { listen, health, tls, settings, client, namespace, pace, identity, drain })
 }

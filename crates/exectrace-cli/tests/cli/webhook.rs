@@ -1,14 +1,14 @@
 //! `exectrace webhook` without a cluster: questions over TLS, what may change while it runs, and how it ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
+use exectrace_api_server_fixture::{ApiServer, Fault, How};
+use exectrace_k8s::keeper::LEASE;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -16,6 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cluster::{namespace, node, switch, workspace};
 use crate::program::{Ended, PATIENCE, Program, exectrace};
 
 /// The name in the certificates.
@@ -61,83 +62,6 @@ fn write_certificate(folder: &Path) -> CertificateDer<'static> {
     fs::write(folder.join("tls.crt"), cert.pem()).expect("a file");
     fs::write(folder.join("tls.key"), signing_key.serialize_pem()).expect("a file");
     cert.der().clone()
-}
-
-/// As much of an API server as the switch and Events need.
-struct Cluster {
-    address: SocketAddr,
-    /// Lets it tell the switch.
-    tell_switch: Sender<()>,
-    /// Events that it was sent.
-    events: Receiver<Value>,
-}
-
-impl Cluster {
-    fn start() -> Cluster {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (tell_switch, may_tell) = channel();
-        let (sender, events) = channel();
-        let may_tell = Arc::new(Mutex::new(may_tell));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (may_tell, sender) = (Arc::clone(&may_tell), sender.clone());
-                thread::spawn(move || answer_as_cluster(stream, &may_tell, &sender));
-            }
-        });
-        Cluster { address, tell_switch, events }
-    }
-
-    fn kubeconfig(&self) -> String {
-        let cluster = json!({"name": "test", "cluster": {"server": format!("http://{}", self.address)}});
-        let context = json!({"name": "test", "context": {"cluster": "test", "user": "test"}});
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test", "clusters": [cluster],
-            "contexts": [context], "users": [{"name": "test", "user": {}}],
-        })
-        .to_string()
-    }
-}
-
-/// Answers one request. A watch is left open, for nothing changes.
-fn answer_as_cluster(stream: TcpStream, may_tell: &Mutex<Receiver<()>>, events: &Sender<Value>) {
-    let mut reader = BufReader::new(stream);
-    let (mut first, mut length) = (String::new(), 0);
-    let mut line = String::new();
-    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
-        let lower = line.to_ascii_lowercase();
-        if let Some(value) = lower.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or_default();
-        }
-        if first.is_empty() {
-            first.clone_from(&line);
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    let _ = reader.read_exact(&mut body);
-    let mut stream = reader.into_inner();
-    if first.contains("watch=") {
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
-        let _ = stream.read(&mut [0]);
-        return;
-    }
-    let answer = if first.starts_with("GET /apis/exectrace.dev/v1alpha1/processloggings?") {
-        let _ = may_tell.lock().expect("no panic").recv();
-        let switch = json!({"apiVersion": "exectrace.dev/v1alpha1", "kind": "ProcessLogging", "metadata": {"name": "default"}, "spec": {"enabled": true}});
-        json!({"apiVersion": "exectrace.dev/v1alpha1", "kind": "ProcessLoggingList", "metadata": {"resourceVersion": "1"}, "items": [switch]})
-    } else {
-        let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let _ = events.send(event.clone());
-        event
-    };
-    let answer = answer.to_string();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        answer.len()
-    );
-    let _ = stream.write_all((head + &answer).as_bytes());
 }
 
 /// A webhook that listens.
@@ -333,25 +257,44 @@ fn settings_that_change_hold_and_broken_ones_do_not() {
 }
 
 #[test]
-fn the_switch_is_asked_of_the_cluster_and_refusals_are_told_there() {
+fn with_a_cluster_the_switch_is_asked_there_and_refusals_and_the_status_are_told_there() {
     let files = Files::new();
-    let cluster = Cluster::start();
-    files.write("kubeconfig", &cluster.kubeconfig());
+    let server = ApiServer::start();
+    for object in
+        [switch(true), namespace("workspaces"), node("node-1", "6.1.0-56-amd64"), workspace("zac", "code", true)]
+    {
+        server.put(object);
+    }
+    server.fail(Fault::new("GET", "processloggings", How::Status(500)));
     // The cluster's switch holds, and not the settings'.
     files.write("settings.yaml", "enabled: false\n");
-    let mut webhook = Webhook::start_as(files.command().arg("--kubeconfig").arg(files.path("kubeconfig")));
+    let mut webhook = Webhook::start_as(
+        files.command().args(["--namespace", "exectrace"]).arg("--kubeconfig").arg(server.kubeconfig()),
+    );
     assert_eq!((webhook.get("/healthz").status, webhook.get("/readyz").status), (200, 503));
     assert_eq!(webhook.post(&files.trusted, &question()).status, 503);
-    cluster.tell_switch.send(()).expect("a cluster");
+    server.mend();
     webhook.program.wait_for_message("the switch of process logging is known");
     assert_eq!(webhook.get("/readyz").status, 200);
     assert_eq!(webhook.ask(&files.trusted)["patchType"], "JSONPatch");
+
     let impostor = question().replace("\"dev\"", "\"exectrace\"");
     assert_eq!(webhook.post(&files.trusted, &impostor).status, 200);
-    let event = cluster.events.recv_timeout(PATIENCE).expect("an Event");
-    assert_eq!((&event["reason"], &event["type"]), (&json!("WorkspaceRefused"), &json!("Warning")));
-    assert_eq!((&event["regarding"]["kind"], &event["metadata"]["namespace"]), (&json!("Pod"), &json!("coder")));
+    let refused = |server: &ApiServer| {
+        let events = server.list("events");
+        events.into_iter().find(|event| event["reason"] == "WorkspaceRefused")
+    };
+    server.wait_until("an Event", |server| refused(server).is_some());
+    let event = refused(&server).expect("an Event");
+    assert_eq!((&event["type"], &event["regarding"]["kind"]), (&json!("Warning"), &json!("Pod")));
+    assert_eq!(event["metadata"]["namespace"], "coder");
+
+    let status = |server: &ApiServer| server.get("processloggings", "", "default").unwrap_or_default()["status"].take();
+    server.wait_until("a status", |server| status(server)["workspaces"]["summary"] == "1/1");
+    let holder = || server.get("leases", "exectrace", LEASE).expect("a Lease")["spec"]["holderIdentity"].take();
+    assert!(holder().is_string());
     webhook.stop();
+    assert_eq!(holder(), Value::Null, "the next one need not wait");
 }
 
 #[test]
