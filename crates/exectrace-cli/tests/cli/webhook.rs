@@ -43,7 +43,7 @@ impl Files {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("a file");
+        write(&self.path(name), text);
     }
 
     fn command(&self) -> Command {
@@ -55,12 +55,19 @@ impl Files {
     }
 }
 
+/// Puts a file there whole, as Kubernetes does: the webhook may look at any moment.
+fn write(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("a file");
+    fs::rename(&new, path).expect("a file");
+}
+
 /// Writes a new certificate and its key, and returns it, since it signs itself.
 fn write_certificate(folder: &Path) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key }: CertifiedKey<KeyPair> =
         generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
-    fs::write(folder.join("tls.crt"), cert.pem()).expect("a file");
-    fs::write(folder.join("tls.key"), signing_key.serialize_pem()).expect("a file");
+    write(&folder.join("tls.crt"), &cert.pem());
+    write(&folder.join("tls.key"), &signing_key.serialize_pem());
     cert.der().clone()
 }
 
