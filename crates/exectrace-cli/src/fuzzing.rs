@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::handshake::{Incoming, Request, bad_request};
 use crate::labels::LabelSource;
+use crate::line::paint::Pen;
+use crate::logs::{Form, Merge, Show, Source, Text, Trees, Wanted};
 use crate::seal::{ChainKey, ChainMode, Seal};
 use crate::verify::{Verdict, Verifier};
 
@@ -52,6 +54,47 @@ pub fn verify(inputs: &[&[u8]], key: Option<&[u8]>) -> Option<Verified> {
     let report = verifier.finish()?;
     let (text, json) = (report.text(None), report.json(None));
     Some(Verified { is_whole: report.verdict == Verdict::Whole, text, json })
+}
+
+/// What `exectrace logs` shows.
+pub struct Shown {
+    /// As it was logged.
+    pub json: Vec<u8>,
+    /// How many lines there were.
+    pub lines: u64,
+    /// All could be read.
+    pub is_whole: bool,
+    /// The same to a terminal.
+    pub json_to_terminal: String,
+    /// For people.
+    pub text: String,
+    /// As trees of processes.
+    pub tree: String,
+}
+
+/// Shows inputs together.
+pub fn logs(inputs: &[&[u8]]) -> Shown {
+    let pen = Pen { colour: false };
+    let text = |form| String::from_utf8(shown(inputs, form).0).expect("UTF-8");
+    let (json, lines, is_whole) = shown(inputs, Form::Json);
+    Shown {
+        json,
+        lines,
+        is_whole,
+        json_to_terminal: text(Form::JsonToTerminal),
+        text: text(Form::Text(Text::new(pen, true, true))),
+        tree: text(Form::Trees(Trees::new(pen))),
+    }
+}
+
+fn shown(inputs: &[&[u8]], form: Form) -> (Vec<u8>, u64, bool) {
+    let open = |input: &&[u8]| Source::open("", "", io::Cursor::new(input.to_vec())).expect("memory can be read");
+    let mut sources: Vec<Source> = inputs.iter().map(open).collect();
+    let mut out = Vec::new();
+    let mut show = Show::new(Wanted::default(), form, &mut out);
+    Merge::of(sources.iter_mut()).for_each(|entry| show.take(entry).expect("room"));
+    show.finish().expect("room");
+    (out, sources.iter().map(Source::count).sum(), sources.iter().all(Source::tell))
 }
 
 /// Numbers lines that end in `}}}` anew, as the writer would, and chains them, with a key if there is one.

@@ -20,7 +20,7 @@ mod labels;
 mod ledger;
 mod line;
 mod log;
-#[cfg(feature = "kubernetes")]
+#[cfg(any(feature = "kubernetes", fuzzing))]
 mod logs;
 mod pipeline;
 mod pod_info;

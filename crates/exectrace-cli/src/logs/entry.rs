@@ -112,6 +112,7 @@ impl Entries {
 }
 
 /// What names a line among all others, and its time.
+#[cfg(feature = "kubernetes")]
 pub(crate) fn name_of(line: &[u8]) -> Option<(Run, u64, SystemTime)> {
     let seal = parse_seal(line)?;
     let (_, time) = Outer::parse(line)?;
@@ -150,7 +151,8 @@ struct Labels<'a> {
 
 impl Outer<'_> {
     fn parse(line: &[u8]) -> Option<(Outer<'_>, SystemTime)> {
-        let outer: Outer<'_> = serde_json::from_slice(line).ok()?;
+        // What is skipped would not be looked at, and a line of exectrace's is text throughout.
+        let outer: Outer<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
         let time = humantime::parse_rfc3339(outer.ts).ok()?;
         Some((outer, time))
     }
@@ -210,6 +212,14 @@ mod tests {
         assert_eq!(next(&mut entries, MESSAGE).owner.name(), "pod");
         assert_eq!(next(&mut entries, LEDGER).kind, Kind::Ledger);
         assert_eq!(next(&mut entries, MESSAGE).owner.user.as_deref(), Some("jessie"), "that of the line before");
+    }
+
+    #[test]
+    fn a_line_with_bytes_that_are_no_text_is_not_exectraces() {
+        let mut line = LEDGER.trim_end().as_bytes().to_vec();
+        let caller = LEDGER.find("crates").expect("the caller");
+        line[caller] = 0xff;
+        assert_eq!(Entries::of("a").next(line, false).kind, Kind::Foreign);
     }
 
     #[test]

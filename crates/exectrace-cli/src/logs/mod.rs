@@ -4,8 +4,10 @@
 //! go on (`cluster`); `show` leaves out what is not wanted and writes the rest: as it was logged, as `text` or as a `tree`, in the words
 //! of `told`. Reads what others wrote: nothing here fails on a line, or hides one.
 
+#[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 mod entry;
+#[cfg(feature = "kubernetes")]
 mod held;
 mod merge;
 mod show;
