@@ -1,8 +1,8 @@
 //! A small API server of Kubernetes, on loopback, for tests.
 //!
-//! It keeps JSON objects, and answers as the real one does to what our programs and kubectl ask: get, list, watch, create,
-//! replace, patch and delete, with resource versions and their conflicts, status subresources, selectors, and the logs of
-//! pods. It knows no schema, no quotas and no rights; a test that wants a refusal sets a [`Fault`].
+//! It keeps JSON objects, and answers as the real one does to what our programs and kubectl ask: get, list, watch,
+//! create, replace, patch and delete, with resource versions and their conflicts, status subresources, selectors, and
+//! the logs of pods. It knows no schema, no quotas and no rights; a test that wants a refusal sets a [`Fault`].
 //!
 //! It runs in a thread of its own, so that tests with and without a runtime use it alike.
 
@@ -164,8 +164,8 @@ impl ApiServer {
         self.shared.change(|store| store.uninstall(plural));
     }
 
-    /// What a container's log is. A line may begin with its time, as `kubectl logs --timestamps` prints it, and a space;
-    /// a line without has the time of the line before.
+    /// What a container's log is. A line may begin with its time, as `kubectl logs --timestamps` prints it, and a
+    /// space; a line without has the time of the line before.
     pub fn set_log(&self, namespace: &str, pod: &str, container: &str, text: &str) {
         self.shared.change(|store| store.log(namespace, pod, container).set(text));
     }

@@ -17,7 +17,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::cli::LogFormat;
 use crate::line;
 
-/// Messages of level INFO and above. What kube has to say of an error it also returns, and we tell it once, with advice.
+/// Messages of level INFO and above. What kube has to say of an error it also returns, and we tell it once, with
+/// advice.
 const WANTED: &str = "info,kube_client=off,kube_runtime=off";
 
 /// Sends messages to stderr from now on.

@@ -140,15 +140,15 @@ impl Facts {
             .map(|pod| pod::judge(pod, nodes.as_deref(), self))
             .collect();
         pods.sort();
-        let nodes_known = nodes.is_some();
-        let mut nodes = nodes.unwrap_or_default();
-        node::prove(&mut nodes, &pods);
-        let ready = nodes.iter().filter(|node| node.verdict == NodeVerdict::Ready).count();
+        let nodes = nodes.map(|mut nodes| {
+            node::prove(&mut nodes, &pods);
+            nodes
+        });
         Coverage {
             workspaces: count(&pods),
-            nodes_ready: nodes_known.then(|| format!("{ready}/{}", nodes.len())),
+            nodes_ready: nodes.as_deref().map(ready),
             pods,
-            nodes,
+            nodes: nodes.unwrap_or_default(),
         }
     }
 }
@@ -157,6 +157,17 @@ impl Coverage {
     /// Whether nothing that runs in a workspace stays unseen.
     pub fn is_whole(&self) -> bool {
         self.workspaces.traced == self.workspaces.total
+    }
+
+    /// Takes what checks found of nodes of which nothing is known otherwise.
+    pub fn learn(&mut self, checked: Vec<NodeStatus>) {
+        for found in checked {
+            let unknown = |node: &&mut NodeStatus| node.name == found.name && node.verdict == NodeVerdict::Unchecked;
+            if let Some(node) = self.nodes.iter_mut().find(unknown) {
+                *node = found;
+            }
+        }
+        self.nodes_ready = self.nodes_ready.take().map(|_| ready(&self.nodes));
     }
 }
 
@@ -168,6 +179,11 @@ pub fn selected(namespaces: &[Arc<Namespace>]) -> BTreeSet<String> {
     };
     let names = namespaces.iter().filter(is_selected).filter_map(|namespace| namespace.metadata.name.clone());
     names.filter(|name| name != SYSTEM).collect()
+}
+
+fn ready(nodes: &[NodeStatus]) -> String {
+    let ready = nodes.iter().filter(|node| node.verdict == NodeVerdict::Ready).count();
+    format!("{ready}/{}", nodes.len())
 }
 
 fn count(pods: &[Workspace]) -> WorkspaceCounts {

@@ -1,8 +1,8 @@
 //! The status of the ProcessLogging object, kept by one of the webhook's processes: the one that holds the Lease.
 //!
-//! It watches the switch, the nodes, the namespaces with workspaces and the pods in them, and writes what follows when it
-//! changed, and once a minute so that a reader knows that it is there. Verdicts of `exectrace status --check-nodes` in the
-//! status are kept while the node has not booted again.
+//! It watches the switch, the nodes, the namespaces with workspaces and the pods in them, and writes what follows when
+//! it changed, and once a minute so that a reader knows that it is there. Verdicts of `exectrace status --check-nodes`
+//! in the status are kept while the node has not booted again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -1,7 +1,8 @@
 //! Who of several webhooks keeps the status: the one that holds a Lease.
 //!
-//! Each write carries the version that was read, so that of two who take an expired lease at once only one gets it. Clocks
-//! that differ may still make two who think that they hold it for a while, so what a holder writes must carry a version, too.
+//! Each write carries the version that was read, so that of two who take an expired lease at once only one gets it.
+//! Clocks that differ may still make two who think that they hold it for a while, so what a holder writes must carry a
+//! version, too.
 
 use std::time::Duration;
 

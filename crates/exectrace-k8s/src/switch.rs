@@ -149,7 +149,8 @@ async fn change(
     all.patch(SWITCH, &options, &Patch::Merge(patch)).await
 }
 
-/// The user who made this generation of the object with `exectrace enable` or `disable`, which has left an Event for it.
+/// The user who made this generation of the object with `exectrace enable` or `disable`, which has left an Event for
+/// it.
 pub(crate) fn thrown_by(object: &ProcessLogging) -> Option<&str> {
     let annotations = object.annotations();
     let generation = annotations.get(CHANGED_GENERATION_ANNOTATION)?;
@@ -165,8 +166,8 @@ pub(crate) fn last_manager(object: &ProcessLogging) -> Option<String> {
     last.manager.clone()
 }
 
-/// Leaves an Event that tells the switch's position and who threw it. Of an object of the whole cluster it is kept in the
-/// namespace `default`.
+/// Leaves an Event that tells the switch's position and who threw it. Of an object of the whole cluster it is kept in
+/// the namespace `default`.
 pub(crate) async fn leave_event(client: &Client, object: &ProcessLogging, by: &str) -> kube::Result<()> {
     let (reason, what) = if object.spec.enabled {
         ("Enabled", "on: new workspaces get a sidecar")

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use exectrace_k8s::api::{NodeStatus, NodeVerdict};
+use exectrace_k8s::api::NodeStatus;
 use exectrace_k8s::node_check::{self, Plan};
 use exectrace_k8s::survey::{Survey, survey};
 use kube::Client;
@@ -23,7 +23,7 @@ pub(crate) fn main(args: &StatusArgs) -> ExitCode {
         if args.check_nodes {
             let checked = check_nodes(&client, args, &found).await?;
             found = survey(&client, args.namespace.as_deref()).await?;
-            add_failed_checks(&mut found, checked);
+            found.coverage.learn(checked);
         }
         print(args.output, &found)?;
         Ok(found.is_whole())
@@ -35,8 +35,8 @@ pub(crate) fn main(args: &StatusArgs) -> ExitCode {
     }
 }
 
-/// Runs a check on each node and keeps the verdicts. An interrupt deletes the pods, keeps what was found so far, and is an
-/// error.
+/// Runs a check on each node and keeps the verdicts. An interrupt deletes the pods, keeps what was found so far, and is
+/// an error.
 async fn check_nodes(client: &Client, args: &StatusArgs, found: &Survey) -> anyhow::Result<Vec<NodeStatus>> {
     if found.coverage.nodes_ready.is_none() {
         bail!("nodes can only be checked by who may list them (docs/status.md has the rights)");
@@ -59,9 +59,10 @@ async fn check_nodes(client: &Client, args: &StatusArgs, found: &Survey) -> anyh
     });
     let checked = node_check::check(client, &plan, &found.nodes, &stop.subscribe(), progress).await;
     waits.abort();
-    let kept = node_check::save(client, &checked).await.context("keeping the verdicts")?;
-    if !kept {
-        tracing::warn!("the verdicts are not kept, for the switch was never thrown: run exectrace enable first");
+    match node_check::save(client, &checked).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("the verdicts are not kept, for the switch was never thrown: run exectrace enable"),
+        Err(error) => tracing::warn!(error = error.to_string(), "the verdicts are not kept"),
     }
     if *stop.borrow() {
         bail!("interrupted: {} of {} nodes were checked", checked.len(), found.nodes.len());
@@ -74,17 +75,6 @@ fn progress(node: &NodeStatus) {
     match &node.reason {
         Some(reason) => tracing::warn!(node = node.name, verdict, reason, "checked"),
         None => tracing::info!(node = node.name, verdict, "checked"),
-    }
-}
-
-/// A check that did not come to an end is nothing to keep, but to tell.
-fn add_failed_checks(found: &mut Survey, checked: Vec<NodeStatus>) {
-    for node in checked {
-        let is_kept = found.keeper.is_some() && node.checked_boot.is_some();
-        let known = found.coverage.nodes.iter_mut().find(|known| known.name == node.name);
-        if let Some(known) = known.filter(|known| !is_kept && known.verdict == NodeVerdict::Unchecked) {
-            *known = node;
-        }
     }
 }
 

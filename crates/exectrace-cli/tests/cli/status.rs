@@ -145,6 +145,12 @@ fn nodes_are_checked_in_pods_and_the_verdicts_kept() {
         ("/api/v1/namespaces/exectrace/pods", &"example.com/exectrace:1".into())
     );
     assert_eq!(server.list("pods").len(), 2);
+    server.put(node("node-4", "6.1.0-56-amd64"));
+    server.fail(Fault::new("PATCH", "status", How::Status(403)));
+    let ended = asked(&server, &words);
+    assert!(ended.stderr.contains("the verdicts are not kept"), "{ended:?}");
+    assert_eq!(json_of(&ended)["nodesReady"], "3/4");
+    server.delete("nodes", "", "node-4");
     assert_eq!(json_of(&asked(&server, &["status", "-o", "json"]))["nodesReady"], "2/3");
 }
 
