@@ -7,6 +7,7 @@
 //! It runs in a thread of its own, so that tests with and without a runtime use it alike.
 
 mod fault;
+pub mod objects;
 mod pod_log;
 mod request;
 mod selector;

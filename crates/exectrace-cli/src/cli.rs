@@ -200,6 +200,9 @@ pub(crate) struct ProbeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    /// Whether the pod with this UID, in which this must be a container, can be found as well, as a sidecar finds it
+    #[arg(long, value_name = "UID")]
+    pub(crate) pod_uid: Option<String>,
     /// Format of the report
     #[arg(short, long, value_enum, default_value_t = CheckFormat::Text)]
     pub(crate) output: CheckFormat,

@@ -476,7 +476,7 @@ mod tests {
     fn kernels_and_systems_that_cannot_trace_are_known_without_a_check() {
         for (info, verdict) in [
             (json!({"kernelVersion": "5.4.0-100-generic"}), NodeVerdict::CannotTrace),
-            (json!({"kernelVersion": "5.8.0"}), NodeVerdict::Unchecked),
+            (json!({"kernelVersion": "5.10.0"}), NodeVerdict::Unchecked),
             (json!({"kernelVersion": "10.0.20348", "operatingSystem": "windows"}), NodeVerdict::CannotTrace),
             (json!({"kernelVersion": "strange"}), NodeVerdict::Unchecked),
         ] {

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use crate::api::{NodeStatus, NodeVerdict};
 use crate::coverage::is_ready;
 use crate::keeper;
+use crate::names::POD_UID_VARIABLE;
+use crate::sidecar;
 use crate::switch::{self, SwitchError, chain};
 
 /// The label's value by which the pods are found.
@@ -178,19 +180,15 @@ fn pod(plan: &Plan, node: &str) -> Pod {
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "tolerations": [{"operator": "Exists"}],
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "check",
                 "image": plan.image,
-                "command": ["/exectrace", "--log-format", "text", "check", "-o", "json"],
+                "command": ["/exectrace"],
+                "args": ["--log-format=text", "check", "--output=json", format!("--pod-uid=$({POD_UID_VARIABLE})")],
+                "env": [sidecar::from_field(POD_UID_VARIABLE, "metadata.uid")],
                 "resources": {"requests": size, "limits": size},
-                "securityContext": {
-                    "runAsUser": 0,
-                    "privileged": false,
-                    "allowPrivilegeEscalation": false,
-                    "readOnlyRootFilesystem": true,
-                    "capabilities": {"drop": ["ALL"], "add": ["BPF", "PERFMON"]},
-                },
+                // Those of the sidecar: what it may not do, the sidecar may not.
+                "securityContext": sidecar::security_context(false),
             }],
         },
     });

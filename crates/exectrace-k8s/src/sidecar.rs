@@ -35,7 +35,7 @@ pub fn container(settings: &Settings, guaranteed: bool) -> Container {
         env: Some(vec![from_field(POD_UID_VARIABLE, "metadata.uid"), from_field(NODE_VARIABLE, "spec.nodeName")]),
         resources: Some(resources(&settings.resources, guaranteed)),
         restart_policy: (settings.mode == Mode::NativeSidecar).then(|| "Always".to_owned()),
-        security_context: Some(security_context(settings)),
+        security_context: Some(security_context(settings.sys_resource)),
         startup_probe: Some(startup_probe(settings)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         // Why a node cannot trace is then in the pod's status, without a look into the log.
@@ -98,7 +98,8 @@ fn field_of_pod(path: &str) -> ObjectFieldSelector {
     ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() }
 }
 
-fn from_field(name: &str, path: &str) -> EnvVar {
+/// An environment variable that the downward API fills.
+pub(crate) fn from_field(name: &str, path: &str) -> EnvVar {
     let source = EnvVarSource { field_ref: Some(field_of_pod(path)), ..EnvVarSource::default() };
     EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
 }
@@ -122,8 +123,9 @@ fn resources(wanted: &ResourceRequirements, guaranteed: bool) -> ResourceRequire
     ResourceRequirements { requests: unless_empty(requests), limits: unless_empty(limits), ..wanted.clone() }
 }
 
-fn security_context(settings: &Settings) -> SecurityContext {
-    let needed = ["BPF", "PERFMON"].into_iter().chain(settings.sys_resource.then_some("SYS_RESOURCE"));
+/// What tracing needs and nothing more.
+pub(crate) fn security_context(sys_resource: bool) -> SecurityContext {
+    let needed = ["BPF", "PERFMON"].into_iter().chain(sys_resource.then_some("SYS_RESOURCE"));
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use exectrace::host::{Facts, Level, Verdict};
-use exectrace::{Item, Scope, Tracer, Tree};
+use exectrace::{Item, Pod, Scope, Tracer, Tree};
 use serde_json::json;
 
 use super::proc;
@@ -20,11 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn main(args: CheckArgs) -> ExitCode {
     let mut verdicts = Facts::read(proc(), Path::new("/sys"), Path::new("/boot")).verdicts();
     verdicts.push(trial());
+    verdicts.extend(args.pod_uid.as_deref().map(pod));
     let printed = match args.output {
         CheckFormat::Text => print_text(&verdicts),
         CheckFormat::Json => print_json(&verdicts),
     };
-    let works = verdicts.iter().any(|verdict| verdict.name == TRIAL && verdict.level == Level::Ok);
+    let works = works(&verdicts);
     match printed {
         Err(error) => report(&error).into(),
         Ok(()) if works => Exit::Ok.into(),
@@ -32,8 +33,28 @@ pub(crate) fn main(args: CheckArgs) -> ExitCode {
     }
 }
 
-/// The verdict that counts.
+/// The verdicts that count; the others say why.
 const TRIAL: &str = "trace";
+const POD: &str = "pod";
+
+fn works(verdicts: &[Verdict]) -> bool {
+    let mut counting = verdicts.iter().filter(|verdict| [TRIAL, POD].contains(&verdict.name));
+    counting.all(|verdict| verdict.level == Level::Ok)
+}
+
+fn pod(uid: &str) -> Verdict {
+    match Pod::of_this_process(uid) {
+        Ok(_) => {
+            Verdict { name: POD, level: Level::Ok, found: format!("a cgroup of pod {uid} is above"), advice: None }
+        }
+        Err(error) => Verdict {
+            name: POD,
+            level: Level::Fail,
+            found: error.to_string(),
+            advice: Some("a sidecar cannot tell its pod from others here".to_owned()),
+        },
+    }
+}
 
 fn trial() -> Verdict {
     match trace_one_exec() {
@@ -113,7 +134,7 @@ fn print_json(verdicts: &[Verdict]) -> anyhow::Result<()> {
             })
         })
         .collect();
-    let works = verdicts.iter().any(|verdict| verdict.name == TRIAL && verdict.level == Level::Ok);
+    let works = works(verdicts);
     let report = serde_json::to_string_pretty(&json!({ "tracing_works": works, "checks": lines }))?;
     writeln!(std::io::stdout(), "{report}").context("writing to stdout")
 }

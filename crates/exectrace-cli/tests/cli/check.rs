@@ -50,6 +50,19 @@ fn root_a_program_can_read_it() {
 }
 
 #[test]
+fn root_a_pod_that_cannot_be_found_decides_as_well() {
+    let uid = "621d2e52-1b7a-4d6c-9c55-0123456789ab";
+    let ended = Ended::of(&mut exectrace(["check", "-o", "json", "--pod-uid", uid]));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let report = report(&ended);
+    assert_eq!(report["tracing_works"], false);
+    assert_eq!(
+        (&verdict(&report, "trace")["level"], &verdict(&report, "pod")["level"]),
+        (&"ok".into(), &"fail".into())
+    );
+}
+
+#[test]
 fn root_a_user_without_privileges_is_told_what_is_missing_and_what_to_do() {
     let ended = check_as(&NOBODY, &["-o", "json"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");

@@ -64,6 +64,11 @@ fn root_the_injected_sidecar_logs_its_pod_and_nobody_else() {
     // Who may look into the container can ask it nothing else, and is not part of the workspace.
     let other_use = sidecar.exec(&["trace", "--all"]);
     assert!(other_use.code == Some(2) && other_use.stderr.contains("its own pod"), "{other_use:?}");
+    let check = sidecar.exec(&["check", "--pod-uid", &pod.uid]);
+    assert!(
+        check.code == Some(0) && check.stdout.contains(&format!("a cgroup of pod {} is above", pod.uid)),
+        "{check:?}"
+    );
     pod.run(&[], "target first; exec target second");
     other.run(&[], "exec target stranger");
     pod.run(&["--cap-add=SYS_ADMIN"], "unshare --pid --fork target nested; exec target last");

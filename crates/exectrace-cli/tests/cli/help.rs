@@ -18,7 +18,23 @@ const LOGGING: [&str; 14] = [
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 9] = ["run", "trace", "sidecar", "check", "verify", "unpin", "bench", "completions", "man"];
+const SUBCOMMANDS: [&str; 15] = [
+    "run",
+    "trace",
+    "sidecar",
+    "probe",
+    "check",
+    "verify",
+    "unpin",
+    "enable",
+    "disable",
+    "status",
+    "logs",
+    "webhook",
+    "bench",
+    "completions",
+    "man",
+];
 
 #[track_caller]
 fn printed(words: &[&str]) -> String {
@@ -29,7 +45,7 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 9] = [
+    let cases: [(&str, &[&str], bool); 15] = [
         ("run", &["--output", "--tree", "CMD"], true),
         (
             "trace",
@@ -39,6 +55,10 @@ fn every_subcommand_s_help_has_its_flags() {
         (
             "sidecar",
             &[
+                "--pod-uid",
+                "--pod-info",
+                "--node",
+                "--ready-socket",
                 "--init-address",
                 "--startup-timeout",
                 "--use-local-pidns",
@@ -51,7 +71,45 @@ fn every_subcommand_s_help_has_its_flags() {
             ],
             true,
         ),
-        ("check", &["--output"], false),
+        ("probe", &["FILE"], false),
+        ("check", &["--output", "--pod-uid"], false),
+        ("enable", &["--kubeconfig", "--context"], false),
+        ("disable", &["--kubeconfig", "--context"], false),
+        (
+            "status",
+            &["--kubeconfig", "--context", "--namespace", "--all-namespaces", "--check-nodes", "--output"],
+            false,
+        ),
+        (
+            "logs",
+            &[
+                "--kubeconfig",
+                "--context",
+                "--namespace",
+                "--all-namespaces",
+                "--user",
+                "--workspace",
+                "--since",
+                "--follow",
+                "--tail",
+                "--output",
+            ],
+            false,
+        ),
+        (
+            "webhook",
+            &[
+                "--listen",
+                "--health",
+                "--tls-cert",
+                "--tls-key",
+                "--tls-secret",
+                "--kubeconfig",
+                "--in-cluster",
+                "--settings",
+            ],
+            false,
+        ),
         ("verify", &["--chain-key", "--output", "--max-findings", "--quiet"], false),
         ("unpin", &["DIR"], false),
         (

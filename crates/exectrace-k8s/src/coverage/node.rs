@@ -8,7 +8,7 @@ use super::{Verdict, Workspace};
 use crate::api::{NodeStatus, NodeVerdict};
 
 /// The oldest kernel that has the ring buffer and the capabilities BPF and PERFMON.
-const OLDEST_KERNEL: (u32, u32) = (5, 8);
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// Each node, by name. A check counts for the boot that it was made in.
 pub(super) fn verdicts(nodes: &[Arc<Node>], checked: &[NodeStatus]) -> Vec<NodeStatus> {
@@ -41,7 +41,7 @@ fn verdict(node: &Node, checked: &[NodeStatus]) -> NodeStatus {
         if info.operating_system == "windows" {
             Some("exectrace traces only Linux".to_owned())
         } else if version(&info.kernel_version).is_some_and(|version| version < OLDEST_KERNEL) {
-            Some(format!("the kernel {} is too old: use one of 5.8 or newer", info.kernel_version))
+            Some(format!("the kernel {} is too old: use one of 5.10 or newer", info.kernel_version))
         } else {
             None
         }
