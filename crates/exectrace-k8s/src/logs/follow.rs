@@ -1,7 +1,7 @@
 //! Logs as they come: of pods that are there and of those that come later. Each pod has a task that opens its log again
 //! whenever it ends, until the pod is gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -79,10 +79,10 @@ pub async fn follow(
     to: mpsc::Sender<Followed>,
 ) -> Result<(), LogsError> {
     let api = selection.pods(&client);
-    let watches = selection
-        .selectors()
-        .into_iter()
-        .map(|selector| watcher(api.clone(), watcher::Config::default().labels(&selector)).default_backoff().boxed());
+    let watches = selection.selectors().into_iter().enumerate().map(|(number, selector)| {
+        let events = watcher(api.clone(), watcher::Config::default().labels(&selector)).default_backoff();
+        events.map(move |event| (number, event)).boxed()
+    });
     let mut events = select_all(watches);
     let mut followers =
         Followers { client, read_mark, to, known, pods: HashMap::new(), tasks: JoinSet::new(), count: 0 };
@@ -93,10 +93,10 @@ pub async fn follow(
         };
         match event {
             None => return Ok(()),
-            Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) => followers.is_there(pod).await,
-            Some(Ok(Event::Delete(pod))) => followers.is_gone(&pod),
-            Some(Ok(Event::Init | Event::InitDone)) => {}
-            Some(Err(error)) => {
+            Some((number, Ok(Event::Apply(pod) | Event::InitApply(pod)))) => followers.is_there(number, pod).await,
+            Some((number, Ok(Event::Delete(pod)))) => followers.is_gone(number, &pod),
+            Some((_, Ok(Event::Init | Event::InitDone))) => {}
+            Some((_, Err(error))) => {
                 let error = watch_error(error, selection.namespace.as_deref());
                 if matches!(error, LogsError::Forbidden { .. }) {
                     return Err(error);
@@ -127,23 +127,33 @@ struct Followers {
     to: mpsc::Sender<Followed>,
     /// Of which there is no task yet.
     known: Vec<(TracedPod, Given)>,
-    /// The way to tell a task how its pod is; by the pod's UID.
-    pods: HashMap<String, Option<watch::Sender<Pod>>>,
+    /// By the pod's UID.
+    pods: HashMap<String, Seen>,
     tasks: JoinSet<()>,
     count: usize,
 }
 
+/// A pod that is there.
+struct Seen {
+    /// Tells its task how it is; `None`: it has none, because the pod is not traced.
+    task: Option<watch::Sender<Pod>>,
+    /// The watches that see it: one that does no more, because labels have changed, says that it was deleted.
+    by: HashSet<usize>,
+}
+
 impl Followers {
-    async fn is_there(&mut self, pod: Pod) {
+    async fn is_there(&mut self, seen_by: usize, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
-        if let Some(known) = self.pods.get(&uid) {
-            if let Some(task) = known {
+        if let Some(known) = self.pods.get_mut(&uid) {
+            known.by.insert(seen_by);
+            if let Some(task) = &known.task {
                 task.send_replace(pod);
             }
             return;
         }
+        let by = HashSet::from([seen_by]);
         let Some(traced) = TracedPod::of(&pod) else {
-            self.pods.insert(uid, None);
+            self.pods.insert(uid, Seen { task: None, by });
             let title = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
             return self.send(Followed::Untraced { title }).await;
         };
@@ -157,7 +167,7 @@ impl Followers {
         self.count += 1;
         self.send(Followed::Opened { source, title: traced.title() }).await;
         let (tell, state) = watch::channel(pod);
-        self.pods.insert(uid, Some(tell));
+        self.pods.insert(uid, Seen { task: Some(tell), by });
         let follower = Follower {
             client: self.client.clone(),
             pod: TracedPod { restarts, ..traced },
@@ -173,8 +183,13 @@ impl Followers {
         while self.tasks.try_join_next().is_some() {}
     }
 
-    fn is_gone(&mut self, pod: &Pod) {
-        self.pods.remove(&pod.uid().unwrap_or_default());
+    fn is_gone(&mut self, unseen_by: usize, pod: &Pod) {
+        let uid = pod.uid().unwrap_or_default();
+        let Some(known) = self.pods.get_mut(&uid) else { return };
+        known.by.remove(&unseen_by);
+        if known.by.is_empty() {
+            self.pods.remove(&uid);
+        }
     }
 
     async fn send(&self, what: Followed) {
