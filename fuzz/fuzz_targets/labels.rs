@@ -12,13 +12,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use exectrace_cli::fuzzing::Labels;
+use exectrace_cli::fuzzing::{Labels, pod_labels, unquote};
 use libfuzzer_sys::fuzz_target;
+
+const POD_LABELS: [&str; 6] =
+    ["organization_id", "user_email", "user_id", "username", "workspace_id", "workspace_name"];
 
 /// `None`: it cannot be read.
 type Expected = Option<BTreeMap<String, String>>;
 
 fuzz_target!(|input: &[u8]| {
+    let text = String::from_utf8_lossy(input);
+    assert_eq!(unquote(&format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))).as_deref(), Some(&*text));
+    // Whatever is not quoted so must not be taken for something, or stop the program.
+    let _ = unquote(&text);
     let (first, second) = input.split_at(input.len() / 2);
     let (first, second) = (Volume::of(first), Volume::of(second));
     let folder =
@@ -33,8 +40,13 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(labels.changed(), None);
     first.remove(folder.path());
     second.make(folder.path(), "..2");
-    let is_same = first.is_empty() && second.is_empty();
-    assert_eq!(labels.changed(), second.expected().filter(|_| !is_same), "{first:?}, then {second:?}");
+    let before = read.expect("it was read");
+    let change = second.expected().filter(|now| *now != before).map(|now| [before, now]);
+    assert_eq!(labels.changed(), change, "{first:?}, then {second:?}");
+    // The same files as a pod's volume: whatever is in them, only what names a workspace becomes a label.
+    if let Ok(labels) = pod_labels(folder.path()) {
+        assert!(labels.keys().all(|name| POD_LABELS.contains(&name.as_str())), "{second:?}: {labels:?}");
+    }
 });
 
 #[derive(Debug)]
@@ -97,11 +109,6 @@ impl Volume {
         }
         symlink(version, folder.join("..data_tmp")).expect("a link");
         fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("the swap");
-    }
-
-    /// Nothing in it looks like a label.
-    fn is_empty(&self) -> bool {
-        self.files.keys().all(|name| name.as_bytes().starts_with(b"."))
     }
 
     fn remove(&self, folder: &Path) {

@@ -8,6 +8,7 @@ use crate::handshake::{Incoming, Request, bad_request};
 use crate::labels::LabelSource;
 use crate::line::paint::Pen;
 use crate::logs::{Form, Merge, Show, Source, Text, Trees, Wanted};
+use crate::pod_info;
 use crate::seal::{ChainKey, ChainMode, Seal};
 use crate::verify::{Verdict, Verifier};
 
@@ -159,8 +160,18 @@ impl Labels {
         self.0.read().map_err(io::Error::other)
     }
 
-    /// As they are now, if they are other than at the last look and can be read.
-    pub fn changed(&mut self) -> Option<BTreeMap<String, String>> {
-        self.0.changed()
+    /// As they were and as they are now, if that is something else and can be read.
+    pub fn changed(&mut self) -> Option<[BTreeMap<String, String>; 2]> {
+        self.0.changed().map(|change| [change.before, change.now])
     }
+}
+
+/// The log's labels by the files of a pod's volume.
+pub fn pod_labels(folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    pod_info::labels(folder).map_err(io::Error::other)
+}
+
+/// A string as Go quotes it.
+pub fn unquote(quoted: &str) -> Option<String> {
+    pod_info::unquote(quoted)
 }

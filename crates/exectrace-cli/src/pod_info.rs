@@ -71,7 +71,7 @@ fn pairs(path: &PathBuf) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// What Go's `strconv.Quote` made of a string.
-fn unquote(quoted: &str) -> Option<String> {
+pub(crate) fn unquote(quoted: &str) -> Option<String> {
     let mut rest = quoted.strip_prefix('"')?.strip_suffix('"')?.chars();
     let mut bytes = Vec::new();
     let push = |char: char, bytes: &mut Vec<u8>| bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());

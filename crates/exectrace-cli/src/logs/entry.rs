@@ -86,7 +86,7 @@ impl Entries {
                 if let Some(labels) = outer.fields.labels {
                     self.owned_by(labels);
                 }
-                if outer.msg == "ledger" { Kind::Ledger } else { Kind::Ours }
+                if outer.msg == "ledger" && is_sound(&bytes) { Kind::Ledger } else { Kind::Ours }
             }
             None if cut => Kind::Cut,
             None => Kind::Foreign,
@@ -158,6 +158,11 @@ impl Outer<'_> {
     }
 }
 
+/// JSON to its last character; of what it skips, a parser asks less.
+fn is_sound(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(line).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -212,6 +217,14 @@ mod tests {
         assert_eq!(next(&mut entries, MESSAGE).owner.name(), "pod");
         assert_eq!(next(&mut entries, LEDGER).kind, Kind::Ledger);
         assert_eq!(next(&mut entries, MESSAGE).owner.user.as_deref(), Some("jessie"), "that of the line before");
+    }
+
+    /// What is skipped in a line is not looked at closely, and a ledger is not shown to people: it must be one.
+    #[test]
+    fn a_ledger_that_is_no_json_within_is_not_hidden() {
+        let line = LEDGER.replace("\"jessie\"", "\"\\udd80\"");
+        assert_ne!(line, LEDGER);
+        assert_eq!(next(&mut Entries::of("a"), &line).kind, Kind::Ours);
     }
 
     #[test]
