@@ -56,11 +56,27 @@ pub fn workspace(namespace: &str, pod: &str, [user, workspace]: [&str; 2], trace
         "status": {"phase": "Running"},
     });
     if traced {
-        object["spec"]["initContainers"] = json!([{"name": "exectrace", "restartPolicy": "Always"}]);
+        object["spec"]["initContainers"] = json!([sidecar()]);
         object["status"]["initContainerStatuses"] = json!([{
             "name": "exectrace", "started": true, "ready": true, "restartCount": 0, "image": "", "imageID": "",
             "state": {"running": {}},
         }]);
     }
     object
+}
+
+/// What of the container counts that the webhook adds.
+fn sidecar() -> Value {
+    let from = |name: &str, field: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": field}}});
+    json!({
+        "name": "exectrace",
+        "restartPolicy": "Always",
+        "command": ["/exectrace"],
+        "args": [
+            "sidecar", "--pod-uid=$(EXECTRACE_POD_UID)", "--node=$(EXECTRACE_NODE_NAME)",
+            "--pod-info=/etc/exectrace/pod", "--ready-socket=/run/exectrace/ready.sock",
+        ],
+        "env": [from("EXECTRACE_POD_UID", "metadata.uid"), from("EXECTRACE_NODE_NAME", "spec.nodeName")],
+        "startupProbe": {"exec": {"command": ["/exectrace", "probe", "/run/exectrace/ready.sock"]}},
+    })
 }

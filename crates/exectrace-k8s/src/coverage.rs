@@ -114,6 +114,8 @@ pub enum Reason {
     NodeCannotTrace,
     /// The sidecar ends or does not start.
     SidecarFailing,
+    /// It has a container of the sidecar's name that is not the webhook's.
+    Impostor,
 }
 
 impl Verdict {
@@ -228,7 +230,7 @@ mod tests {
         let mut status = status.clone();
         status["name"] = json!("exectrace");
         json!({
-            "spec": {"initContainers": [{"name": "exectrace", "restartPolicy": "Always"}]},
+            "spec": {"initContainers": [crate::sidecar::container(&Settings::default(), false)]},
             "status": {"initContainerStatuses": [status]},
         })
     }
@@ -317,7 +319,7 @@ mod tests {
     #[test]
     fn an_ordinary_container_counts_as_well() {
         let more = json!({
-            "spec": {"containers": [{"name": "dev"}, {"name": "exectrace"}]},
+            "spec": {"containers": [{"name": "dev"}, crate::sidecar::container(&Settings::default(), false)]},
             "status": {"containerStatuses": [{"name": "exectrace", "started": true, "ready": true, "image": "",
                 "imageID": "", "restartCount": 0, "state": {"running": {}}}]},
         });
@@ -326,8 +328,12 @@ mod tests {
 
     #[test]
     fn a_container_of_that_name_alone_makes_no_pod_traced() {
-        let more = json!({"spec": {"initContainers": [{"name": "exectrace"}]}});
-        assert_eq!(judged(&more, node("node-1", &json!({}))), (Verdict::Starting, None));
+        let more = json!({
+            "spec": {"initContainers": [{"name": "exectrace", "command": ["sleep", "infinity"]}]},
+            "status": {"initContainerStatuses": [{"name": "exectrace", "started": true, "ready": true, "image": "",
+                "imageID": "", "restartCount": 0, "state": {"running": {}}}]},
+        });
+        assert_eq!(judged(&more, node("node-1", &json!({}))), (Verdict::NotTraced, Some(Reason::Impostor)));
         let stamp = json!({"version": "0.1.0", "mode": "native-sidecar", "settings": "x"}).to_string();
         let more = json!({"metadata": {"annotations": {"exectrace.dev/status": stamp}}});
         assert_eq!(judged(&more, node("node-1", &json!({}))).0, Verdict::NeedsRebuild);

@@ -38,6 +38,14 @@ fn forget_what_the_api_server_adds(found: &mut Map<String, Value>, expected: &Ma
     {
         context.remove("procMount");
     }
+    // Terraform's provider writes the default down.
+    for mount in found.get_mut("volumeMounts").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(mount) = mount.as_object_mut()
+            && mount.get("mountPropagation").is_some_and(|propagation| propagation == "None")
+        {
+            mount.remove("mountPropagation");
+        }
+    }
     // The AlwaysPullImages plugin.
     if found.get("imagePullPolicy").is_some_and(|policy| policy == "Always")
         && let Some(policy) = expected.get("imagePullPolicy")
@@ -82,13 +90,14 @@ mod tests {
     fn what_the_api_server_adds_makes_no_difference() {
         let ours = json!({
             "name": "exectrace", "imagePullPolicy": "IfNotPresent", "securityContext": {"privileged": false},
-            "resources": {"requests": {"cpu": "0.5"}},
+            "resources": {"requests": {"cpu": "0.5"}}, "volumeMounts": [{"name": "v", "mountPath": "/v"}],
         });
         let back = json!({
             "name": "exectrace", "imagePullPolicy": "Always",
             "securityContext": {"privileged": false, "procMount": "Default"},
             "resources": {"requests": {"cpu": "500m", "ephemeral-storage": "1Gi"}, "limits": {"memory": "1Gi"}},
             "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "None"}],
         });
         assert_eq!(differences(&back, &ours), Vec::<String>::new());
     }

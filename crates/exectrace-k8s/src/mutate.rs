@@ -53,7 +53,7 @@ pub struct Admission {
 /// Why a pod is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// For machines: one of an [`crate::obstacle::Obstacle`], [`IMPOSTOR`] or [`MALFORMED`].
+    /// For machines: one of an [`crate::obstacle::Obstacle`], [`IMPOSTOR`], [`NOT_FIRST`] or [`MALFORMED`].
     pub reason: &'static str,
     /// For people, with what to do.
     pub message: String,
@@ -61,6 +61,8 @@ pub struct Refusal {
 
 /// Reason of a refusal: the pod has something of our name that is not ours.
 pub const IMPOSTOR: &str = "impostor";
+/// Reason of a refusal: something would run before the tracer.
+pub const NOT_FIRST: &str = "not-first";
 /// Reason of a refusal: this is no pod.
 pub const MALFORMED: &str = "malformed";
 
@@ -177,10 +179,30 @@ fn our_container(spec: &Value, typed: &PodSpec, settings: &Settings) -> Result<O
                     differing.join(", ")
                 )));
             }
+            if settings.mode == Mode::NativeSidecar {
+                nothing_untraced(&elements(spec, list)[..index], settings)?;
+            }
             ours = Some(index);
         }
     }
     Ok(ours)
+}
+
+/// Init containers run one after the other, so one before ours would run untraced, for as long as it likes.
+fn nothing_untraced(before: &[Value], settings: &Settings) -> Result<(), Refusal> {
+    let is_allowed = |name: &str| settings.init_containers_before.iter().any(|allowed| allowed == name);
+    let mut names = before.iter().map(|container| container["name"].as_str().unwrap_or_default());
+    match names.find(|name| !is_allowed(name)) {
+        None => Ok(()),
+        Some(name) => Err(Refusal {
+            reason: NOT_FIRST,
+            message: format!(
+                "the init container {name} comes before {CONTAINER} and would run untraced: put it behind, or leave \
+                 {CONTAINER} out, for it is added in front; if another webhook puts it there, an admin can name it in the \
+                 settings (initContainersBefore)"
+            ),
+        }),
+    }
 }
 
 /// In what it is not ours. Both forms of the resources will do, since the pod's class may have changed after ours was

@@ -26,6 +26,9 @@ pub struct Settings {
     /// Runtime classes whose containers have a kernel of their own, which the node's cannot see into; `*` stands for
     /// anything.
     pub sandboxed_runtime_classes: Vec<String>,
+    /// Init containers that another webhook may put before ours. What they execute is not logged, and one that never ends
+    /// would keep the tracer from starting; so a pod with any other there is refused.
+    pub init_containers_before: Vec<String>,
     /// Adds SYS_RESOURCE, which kernels before 5.11 want for BPF's memory.
     pub sys_resource: bool,
     /// Requests and limits of the sidecar. In a pod of the class Guaranteed the limits are its requests, too.
@@ -86,6 +89,7 @@ impl Default for Settings {
             mode: Mode::NativeSidecar,
             untraceable: Untraceable::Refuse,
             sandboxed_runtime_classes: ["gvisor", "runsc", "kata*", "sysbox*"].map(str::to_owned).to_vec(),
+            init_containers_before: Vec::new(),
             sys_resource: false,
             resources: ResourceRequirements {
                 requests: list("10m", "64Mi"),

@@ -38,7 +38,7 @@ pub fn one_record(bytes: &[u8], max_args_bytes: u64) {
 fn parts<'a>(record: &Record<'a>) -> (usize, Vec<&'a [u8]>) {
     match record {
         Record::Exec(exec) | Record::Failed(exec) => {
-            let parts = vec![exec.filename, exec.interp, exec.exe, exec.cwd, exec.tty, exec.args];
+            let parts = vec![exec.filename, exec.interp, exec.exe, exec.cwd, exec.tty, exec.container, exec.args];
             assert_eq!(exec.args.len(), exec.fixed.head.args_len as usize);
             assert_eq!(exec.filename.len(), exec.fixed.filename_len as usize);
             (size_of::<exec_record>(), parts)

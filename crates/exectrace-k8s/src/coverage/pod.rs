@@ -1,12 +1,15 @@
 //! What becomes of a pod's execs.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 
 use super::{Facts, Reason, Verdict, Workspace};
 use crate::api::{NodeStatus, NodeVerdict};
 use crate::names::{CONTAINER, STATUS_ANNOTATION};
 use crate::obstacle::{Obstacle, obstacle};
 use crate::settings::{Settings, Stamp};
+use crate::sidecar;
 use crate::workspace::log_labels;
 
 /// Set by the kubelet on the shadow of a pod that it runs from a file. It is nobody's workspace.
@@ -35,10 +38,13 @@ pub(super) fn judge(pod: &Pod, nodes: Option<&[NodeStatus]>, facts: &Facts) -> W
     let obstacle = obstacle(&spec, facts.settings.as_deref().unwrap_or(&defaults));
     let stamp = stamp(pod);
     let inside = spec.init_containers.iter().flatten().chain(&spec.containers);
-    let (verdict, why) = if inside.into_iter().any(|container| container.name == CONTAINER) {
-        with_sidecar(sidecar(pod), node, obstacle, stamp.as_ref(), facts.settings_hash.as_ref())
-    } else {
-        without_sidecar(obstacle, stamp, facts.enabled)
+    let (verdict, why) = match inside.into_iter().find(|container| container.name == CONTAINER) {
+        Some(container) if !does_what_ours_does(container) => not_traced(
+            Reason::Impostor,
+            format!("its container {CONTAINER} is not the webhook's, and its log is not to be believed: rebuild it"),
+        ),
+        Some(_) => with_sidecar(status_of_sidecar(pod), node, obstacle, stamp.as_ref(), facts.settings_hash.as_ref()),
+        None => without_sidecar(obstacle, stamp, facts.enabled),
     };
     let (reason, advice) = why.unzip();
     Workspace {
@@ -51,6 +57,20 @@ pub(super) fn judge(pod: &Pod, nodes: Option<&[NodeStatus]>, facts: &Facts) -> W
         reason,
         advice,
     }
+}
+
+/// A name is soon taken. What is started, and what is asked before it counts as started, must be ours; image and further
+/// flags may be those of other settings.
+fn does_what_ours_does(container: &Container) -> bool {
+    let ours =
+        sidecar::container(&Settings { labels: BTreeMap::new(), args: Vec::new(), ..Settings::default() }, false);
+    let probe = |container: &Container| container.startup_probe.as_ref().and_then(|probe| probe.exec.clone());
+    let (args, our_args) = (container.args.as_deref().unwrap_or_default(), ours.args.as_deref().unwrap_or_default());
+    container.command == ours.command
+        && args.starts_with(our_args)
+        && container.env == ours.env
+        && container.lifecycle.is_none()
+        && probe(container) == probe(&ours)
 }
 
 type Judgement = (Verdict, Option<(Reason, String)>);
@@ -118,7 +138,7 @@ fn stamp(pod: &Pod) -> Option<Stamp> {
     serde_json::from_str(text).ok()
 }
 
-fn sidecar(pod: &Pod) -> Option<&ContainerStatus> {
+fn status_of_sidecar(pod: &Pod) -> Option<&ContainerStatus> {
     let status = pod.status.as_ref()?;
     let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     all.into_iter().find(|status| status.name == CONTAINER)

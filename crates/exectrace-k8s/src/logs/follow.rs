@@ -219,14 +219,21 @@ impl Follower {
     async fn run(mut self, mut state: watch::Receiver<Pod>) {
         let mut wait = FIRST_WAIT;
         loop {
-            let (instances, has_ended) = {
+            let (instances, restarts, has_ended) = {
                 let pod = state.borrow_and_update();
-                (self.unread(&pod), has_ended(&pod))
+                let restarts = status(&pod).map_or(0, |status| status.restart_count);
+                (self.unread(&pod, restarts), restarts, has_ended(&pod))
             };
             let mut has_news = false;
             for instance in instances {
                 match self.read(*instance).await {
-                    Ok(Ok(news)) => has_news |= news,
+                    Ok(Ok(news)) => {
+                        has_news |= news;
+                        if *instance == Instance::Previous {
+                            // Not before: what the container before this one said last is asked for until it is read.
+                            self.pod.restarts = restarts;
+                        }
+                    }
                     Ok(Err(error)) if error.is_not_found() => return self.close().await,
                     Ok(Err(error)) => self.tell(error).await,
                     Err(Unheard) => return,
@@ -251,13 +258,12 @@ impl Follower {
     }
 
     /// The logs that may have something new.
-    fn unread(&mut self, pod: &Pod) -> &'static [Instance] {
+    fn unread(&self, pod: &Pod, restarts: i32) -> &'static [Instance] {
         let before = self.pod.restarts;
-        self.pod.restarts = status(pod).map_or(0, |status| status.restart_count);
         if !has_started(pod) {
             return &[];
         }
-        if self.pod.restarts > before { &[Instance::Previous, Instance::Current] } else { &[Instance::Current] }
+        if restarts > before { &[Instance::Previous, Instance::Current] } else { &[Instance::Current] }
     }
 
     /// Says what went wrong, once.

@@ -271,8 +271,17 @@ fn the_form_of_before_is_ours_if_the_class_of_the_pod_has_changed_since() {
 }
 
 #[test]
-fn who_comes_first_later_gets_a_warning() {
-    let settings = Settings::default();
+fn what_would_run_before_the_tracer_is_refused() {
+    let mut ours = patched(&small_pod(), &admission(&small_pod(), &Settings::default()).patch);
+    ours["spec"]["initContainers"].as_array_mut().expect("init containers").insert(0, json!({"name": "for-ever"}));
+    let refused = refusal(&ours);
+    assert_eq!(refused.reason, NOT_FIRST);
+    assert!(refused.message.contains("for-ever") && refused.message.contains("initContainersBefore"), "{refused:?}");
+}
+
+#[test]
+fn who_may_come_first_gets_a_warning() {
+    let settings = Settings { init_containers_before: vec!["proxy".to_owned()], ..Settings::default() };
     let pod = small_pod();
     let mut ours = patched(&pod, &admission(&pod, &settings).patch);
     ours["spec"]["initContainers"].as_array_mut().expect("init containers").insert(0, json!({"name": "proxy"}));
