@@ -442,6 +442,9 @@ def policy_lets_in_the_sidecar_and_nothing_more():
         ("ours privileged", lambda p: ours(p)["securityContext"].update(privileged=True), "privileged"),
         ("a privileged ephemeral container", lambda p: p["spec"].update(
             ephemeralContainers=[{"name": "x", "securityContext": {"privileged": True}}]), "privileged"),
+        ("an ephemeral container of our name", lambda p: p["spec"].update(ephemeralContainers=[
+            {"name": "exectrace", "image": ours(p)["image"], "command": ["/exectrace", "trace", "--all"],
+             "securityContext": {"capabilities": {"add": ["BPF", "PERFMON"]}}}]), as_made),
         ("a folder of the host", lambda p: p["spec"]["volumes"].append(
             {"name": "x", "hostPath": {"path": "/"}}), "hostPath"),
         ("a port of the host", lambda p: workspace(p).update(ports=[{"containerPort": 1, "hostPort": 1}]), "ports"),
