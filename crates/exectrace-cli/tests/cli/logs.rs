@@ -7,8 +7,8 @@ use std::process::Stdio;
 use exectrace_api_server_fixture::{ApiServer, Fault, How};
 use rustix::process::Signal;
 use serde_json::json;
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::program::{Ended, Program, exectrace};
 
 /// A line of run `run` with this number, of the second `second`.
@@ -21,20 +21,6 @@ fn exec(user: &str, run: &str, number: u64, second: u64, cmdline: &str) -> Strin
 
 fn text(lines: &[&str]) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
-}
-
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).expect("a file");
-        path
-    }
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -132,7 +118,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_shown() {
     let exec = exec("jessie", "5eedcafe", 1, 41, "ls");
     let good = folder.file("good", text(&[&exec]));
     let damaged = folder.file("damaged.gz", &gzip(&text(&[exec.as_str()])[..].repeat(1000))[..300]);
-    let missing = folder.0.path().join("missing");
+    let missing = folder.path().join("missing");
     for path in [&damaged, &missing] {
         let ended = logs(&[], &[&good, path]);
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod fixtures;
+mod folder;
 mod line;
 mod podman;
 mod program;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::program::{EXECTRACE, Ended, exectrace};
 
 /// The log of a run: a start, two execs, a ledger and a stop. Its tags were made by other programs (Python's hashlib and
@@ -51,19 +51,7 @@ fn keyed() -> Vec<String> {
     chained("hmac-sha256", KEYED_TAGS)
 }
 
-struct Folder(TempDir);
-
 impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).expect("a file");
-        path
-    }
-
     fn log(&self, lines: &[String]) -> PathBuf {
         self.file("log", lines.join("\n") + "\n")
     }
@@ -183,7 +171,7 @@ fn what_is_no_log_ends_with_2() {
         assert!(ended.stderr.contains("not a log of exectrace"), "{ended:?}");
     }
     let log = folder.log(&plain());
-    for path in [Path::new("/nonexistent/log"), folder.0.path()] {
+    for path in [Path::new("/nonexistent/log"), folder.path()] {
         let ended = verify(&[], &[&log, path]);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         assert!(ended.stderr.contains(path.to_str().expect("a path")), "{ended:?}");
