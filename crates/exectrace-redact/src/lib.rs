@@ -1,0 +1,1 @@
+//! Secrets on command lines become marks before they leave the node.

@@ -1,0 +1,23 @@
+//! Lines of the log in other schemas, and to places over the network.
+//!
+//! ```text
+//! whole lines ──► spool (on disk) ──► ship: batches, retries ──► destination: cloudwatch, otlp
+//!                                          └─ schema: coder's line to ecs, ocsf, OTLP
+//! ```
+//!
+//! What comes in are lines as `exectrace` writes them to stdout, described in `docs/events.md`: each is JSON in one line,
+//! ASCII, and has the number of its run (`RUN-N`). So a place far away gets exactly what the log says, and whoever reads it
+//! there can find what is missing by the same numbers.
+
+#[cfg(feature = "cloudwatch")]
+pub mod cloudwatch;
+#[cfg(feature = "ship")]
+pub mod destination;
+pub mod dropped;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+pub mod schema;
+#[cfg(feature = "ship")]
+pub mod ship;
+#[cfg(feature = "ship")]
+pub mod spool;
