@@ -2,6 +2,7 @@
 
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
+pub(crate) mod sinks;
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use exectrace_sinks::schema::Format;
 
 /// The file name by which kubectl finds its plugin `exectrace`, and what one calls it then.
 const PLUGIN: &str = "kubectl-exectrace";
@@ -152,7 +154,7 @@ pub(crate) struct UnpinArgs {
     Without it and --use-local-pidns the workspace's start script tells its PID namespace once:\n\n  \
     curl -H Content-Type:text/plain http://127.0.0.1:56123 \\\n    \
     -d \"$(readlink /proc/self/ns/pid | tr -dc 0-9)\"\n\n\
-    Lines go to stdout as JSON."
+    Lines are JSON, and go to stdout if not told otherwise."
 )]
 pub(crate) struct SidecarArgs {
     /// Trace the pod with this UID, in which this process must be a container (fieldPath: metadata.uid); all of the pod
@@ -184,6 +186,9 @@ pub(crate) struct SidecarArgs {
     /// A folder of labels, one file each, as a downward-API volume makes it; read again when it changes
     #[arg(long, value_name = "DIR")]
     pub(crate) labels_dir: Option<PathBuf>,
+    /// The schema of the lines
+    #[arg(short = 'f', long, value_enum, default_value_t = sinks::Schema::Coder)]
+    pub(crate) format: sinks::Schema,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
@@ -291,14 +296,11 @@ impl BenchArgs {
 /// What every command that logs has in common.
 #[derive(Debug, Args)]
 pub(crate) struct LoggingArgs {
-    /// Write the log to a file, at its end, instead of stdout
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
     /// How much of each event to write: the seven seed fields, the usual ones, or all
     #[arg(long, value_enum, default_value_t = Fields::Standard)]
     pub(crate) fields: Fields,
     /// Argument bytes of an exec to write; the rest is told by count and hash [default: all]
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long = "argv-limit", visible_alias = "max-args-bytes", value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) max_args_bytes: Option<u64>,
     /// Argument bytes of an exec to read from the kernel; the rest is told by count [default: all, at most 6 MiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
@@ -334,6 +336,10 @@ pub(crate) struct LoggingArgs {
     /// Memory for events that wait for a slow output; what does not fit is counted and told
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes)]
     pub(crate) queue_size: u64,
+    #[command(flatten)]
+    pub(crate) redaction: sinks::RedactArgs,
+    #[command(flatten)]
+    pub(crate) outputs: sinks::SinkArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -364,7 +370,24 @@ pub(crate) enum LogFormat {
 pub(crate) enum OutputFormat {
     Auto,
     Text,
+    /// JSON in our own schema, which queries and `exectrace verify` know
+    #[value(alias = "coder")]
     Json,
+    /// JSON in the Elastic Common Schema
+    Ecs,
+    /// JSON in the Open Cybersecurity Schema Framework
+    Ocsf,
+}
+
+impl OutputFormat {
+    /// The schema of its lines, where these are JSON.
+    pub(crate) fn schema(self) -> Format {
+        match self {
+            OutputFormat::Auto | OutputFormat::Text | OutputFormat::Json => Format::Coder,
+            OutputFormat::Ecs => Format::Ecs,
+            OutputFormat::Ocsf => Format::Ocsf,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -22,13 +22,17 @@ mod line;
 mod log;
 #[cfg(any(feature = "kubernetes", fuzzing))]
 mod logs;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod pipeline;
 mod pod_info;
 mod queue;
 mod ready;
+mod redaction;
 mod seal;
 mod sink;
 mod start;
+mod stats;
 mod stop;
 mod tally;
 mod verify;

@@ -12,24 +12,27 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use exectrace::{Item, Scope, ScopeId, ScopeStats, Tracer};
+use exectrace_redact::Redactor;
 
 use crate::backpressure::{Backpressure, STALLED};
 use crate::capabilities;
-use crate::cli::{Fields, LoggingArgs, OutputFormat, ServiceArgs};
+use crate::cli::{LoggingArgs, OutputFormat, ServiceArgs};
 use crate::exit::{Exit, Failed};
 use crate::labels::LabelSource;
 use crate::ledger::{Reason, Snapshot};
-use crate::line::json::JsonEncoder;
+use crate::line::json::{JsonEncoder, Limits, Told};
 use crate::line::text::TextEncoder;
 use crate::line::{Entry, Lost, Stop, Why};
 use crate::log::Log;
 use crate::queue::{QueueIn, queue};
 use crate::seal::Seal;
-use crate::sink::Sink;
+use crate::sink::Outputs;
 use crate::start::{Run, Watch};
+use crate::stats::Stats;
 use crate::stop::{StopSignal, wait_any};
+use crate::tally::Tally;
 use crate::watchdog::Watchdog;
-use crate::writer::{Encoder, Outset, Rest, Writer, Written};
+use crate::writer::{Encoder, Outset, Rest, Shared, Writer, Written};
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
@@ -46,7 +49,16 @@ const REACHED_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Look {
     pub(crate) format: OutputFormat,
     pub(crate) tree: bool,
-    pub(crate) fields: Fields,
+}
+
+impl Look {
+    fn is_text(&self, is_terminal: bool) -> bool {
+        match self.format {
+            OutputFormat::Text => true,
+            OutputFormat::Json | OutputFormat::Ecs | OutputFormat::Ocsf => false,
+            OutputFormat::Auto => is_terminal,
+        }
+    }
 }
 
 /// What a command knows about its log.
@@ -82,6 +94,8 @@ pub(crate) struct Pipeline {
     /// How many of the scopes are no more, and since when the last of them is not.
     gone: usize,
     last_gone: Option<SystemTime>,
+    redactor: Option<Arc<Redactor>>,
+    stats: Arc<Stats>,
     /// Of the runs to come.
     seals: Vec<Seal>,
 }
@@ -89,10 +103,13 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Begins a run of the log. The tracer's scopes are those of the workspace.
     pub(crate) fn start(log: Log, mut plan: Plan<'_>, tracer: &mut Tracer) -> anyhow::Result<Pipeline> {
-        let Log { sink, mut seals } = log;
+        let Log { mut outputs, redactor, stats, mut seals } = log;
         let seal = seals.pop().context("this process has begun as many runs as it could: restart exectrace")?;
         let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
-        let encoder = encoder(&sink, &plan.look, scopes.len() > 1, &mut plan.labels)?;
+        let mut encoder = encoder(&outputs, &plan, scopes.len() > 1)?;
+        if let Encoder::Json(encoder) = &mut encoder {
+            encoder.set_labels(&plan.labels.read()?);
+        }
         let run = Run::begin(plan.logging, tracer, seal, &plan.watch)?;
         let is_detached = tracer.detached_since().is_some();
         let every = plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero() && !is_detached);
@@ -108,8 +125,10 @@ impl Pipeline {
         let journal = tracer.journal();
         let start = Entry::Start(Box::new(run.start));
         let outset = Outset { start, seal: run.seal, books: run.books, journal };
-        let (rest, taken) = (Arc::new(Rest::default()), sink.taken());
-        let writer = Writer::new(sink, encoder, plan.labels, outset, Arc::clone(&rest));
+        outputs.start()?;
+        let (rest, taken) = (Arc::new(Rest::default()), outputs.taken());
+        let shared = Shared { rest: Arc::clone(&rest), redactor: redactor.clone(), stats: Arc::clone(&stats) };
+        let writer = Writer::new(outputs, encoder, plan.labels, outset, shared);
         let (tell, done) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("writer".to_owned())
@@ -141,6 +160,8 @@ impl Pipeline {
             ends_with_its_scopes: plan.ends_with_its_scopes,
             gone: 0,
             last_gone: None,
+            redactor,
+            stats,
             seals,
         })
     }
@@ -153,7 +174,13 @@ impl Pipeline {
         self.unpin_on_stop &= stop.has_come();
         let until = tracer.detached_since().or(self.last_gone);
         let log = self.stop(tracer, reason.unwrap_or(Why::Signal), Account::Always)?;
-        Ok(reason.map(|_| (log, until.unwrap_or_else(SystemTime::now))))
+        match reason {
+            Some(_) => Ok(Some((log, until.unwrap_or_else(SystemTime::now)))),
+            None => {
+                log.finish();
+                Ok(None)
+            }
+        }
     }
 
     /// Reads the tracer until one of `until` is readable, or the output is gone; or until there is a reason not to go on,
@@ -227,6 +254,7 @@ impl Pipeline {
 
     fn ledger(&self, tracer: &Tracer) -> anyhow::Result<Entry> {
         let snapshot = Snapshot::of(tracer, &self.scopes).context("reading the counters")?;
+        self.stats.saw(&snapshot);
         Ok(Entry::Ledger(Box::new(snapshot)))
     }
 
@@ -246,30 +274,27 @@ impl Pipeline {
         let stop = Entry::Stop(Stop { why, pinned, position: tracer.position() });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
         let patience = if self.backpressure.gave_up() { Duration::ZERO } else { STALLED };
-        let Pipeline { queue, done, rest, taken, seals, .. } = self;
+        let Pipeline { queue, done, rest, taken, redactor, stats, seals, .. } = self;
         let untold = queue.close(ledger.into_iter().chain([stop]).collect(), patience);
         let written = wait_for_the_writer(&done, &taken, deadline, || if pinned { rest.leave() } else { rest.lose() });
         if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
         }
-        let Ok(Written { mut lost, left, broken, sink }) = written else {
+        let Ok(written) = written else {
             let stays = if pinned { "stays in the pin" } else { "is lost" };
             let stalled = format!("the output takes nothing: what was waiting for it {stays}");
             return Err(Failed(Exit::Output, stalled).into());
         };
-        if let Some(error) = broken {
-            return Err(error).context(Failed(Exit::Output, "the log could not be written".to_owned()));
+        let (outputs, missing) = what_is_missing(written, untold, pinned, drained);
+        let log = Log { outputs, redactor, stats, seals };
+        match missing.map_or_else(|| failed.into_iter().next().map_or(Ok(()), Err), Err) {
+            Ok(()) => Ok(log),
+            Err(error) => {
+                // There will be no other run, whose end would do it.
+                log.finish();
+                Err(error)
+            }
         }
-        if left || !drained {
-            let slow = "the output is too slow: what was waiting for it stays in the pin";
-            return Err(Failed(Exit::Output, slow.to_owned()).into());
-        }
-        lost.add_all(untold);
-        if !lost.is_empty() {
-            let stays = if pinned { ", which stays in the pin" } else { "" };
-            return Err(Failed(Exit::Output, format!("missing from the end of the log: {lost}{stays}")).into());
-        }
-        failed.into_iter().next().map_or(Ok(Log { sink, seals }), Err)
     }
 
     /// Reads the ring to its end, waiting for an output that takes what there is until a deadline. What then has no room
@@ -299,6 +324,24 @@ impl Pipeline {
         }
         had_room || !self.backpressure.gave_up()
     }
+}
+
+/// The outputs for another run, and what the log lacks of this one.
+fn what_is_missing(written: Written, untold: Tally, pinned: bool, drained: bool) -> (Outputs, Option<anyhow::Error>) {
+    let Written { mut lost, left, broken, outputs } = written;
+    lost.add_all(untold);
+    let failed = |why: String| anyhow::Error::from(Failed(Exit::Output, why));
+    let missing = if let Some(error) = broken {
+        Some(anyhow::Error::from(error).context(Failed(Exit::Output, "the log could not be written".to_owned())))
+    } else if left || !drained {
+        Some(failed("the output is too slow: what was waiting for it stays in the pin".to_owned()))
+    } else if !lost.is_empty() {
+        let stays = if pinned { ", which stays in the pin" } else { "" };
+        Some(failed(format!("missing from the end of the log: {lost}{stays}")))
+    } else {
+        None
+    };
+    (outputs, missing)
 }
 
 /// Waits as long as the output goes on, and then for the count of what it did not take.
@@ -374,18 +417,17 @@ fn entry(item: Item) -> Entry {
     }
 }
 
-fn encoder(sink: &Sink, look: &Look, scopes: bool, labels: &mut LabelSource) -> anyhow::Result<Encoder> {
-    let terminal = sink.is_terminal();
-    let text = match look.format {
-        OutputFormat::Text => true,
-        OutputFormat::Json => false,
-        OutputFormat::Auto => terminal,
-    };
-    if text {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        return Ok(Encoder::Text(TextEncoder::new(colour, look.tree)));
+fn encoder(outputs: &Outputs, plan: &Plan<'_>, scopes: bool) -> anyhow::Result<Encoder> {
+    let is_terminal = outputs.is_terminal();
+    if plan.look.is_text(is_terminal) {
+        let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        return Ok(Encoder::Text(TextEncoder::new(colour, plan.look.tree)));
     }
-    let mut encoder = JsonEncoder::new(look.fields, scopes);
-    encoder.set_labels(&labels.read()?);
-    Ok(Encoder::Json(encoder))
+    let args = &plan.logging.outputs;
+    let limits = Limits {
+        bytes: usize::try_from(args.max_line).unwrap_or(usize::MAX),
+        args: usize::try_from(args.max_line_args).unwrap_or(usize::MAX),
+    };
+    let told = Told { fields: plan.logging.fields, scopes };
+    Ok(Encoder::Json(JsonEncoder::new(told, limits, outputs.format())))
 }

@@ -44,7 +44,7 @@ impl Run {
         let running = if resumed.is_none() && expect_running { snapshot(tracer, proc) } else { Some(Vec::new()) };
         let boot_id = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
         let goes_on = resumed.is_none() && expect_running;
-        let of_the_log = || args.log.as_deref().and_then(last_sign);
+        let of_the_log = || args.outputs.log.as_deref().and_then(last_sign);
         let previous = if goes_on { until.or_else(of_the_log) } else { None };
         let start = Start {
             time: Some(since),
@@ -117,7 +117,7 @@ fn describe(id: ScopeId, scope: &Scope) -> (ScopeId, &'static str, String) {
 fn settings(args: &LoggingArgs, tracer: &Tracer) -> String {
     let mut hash = Sha256::new();
     hash.update(tracer.fingerprint());
-    hash.update(format!("{:?} {:?}", args.fields, args.max_args_bytes));
+    hash.update(format!("{:?} {:?} {:?}", args.fields, args.max_args_bytes, args.redaction.redact));
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -9,15 +9,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use exectrace::{Journal, Progress};
+use exectrace_redact::Redactor;
+use exectrace_sinks::dropped::Number;
 
 use crate::labels::LabelSource;
 use crate::ledger::{Books, Change, Reason};
-use crate::line::json::JsonEncoder;
+use crate::line::json::{JsonEncoder, Lines};
 use crate::line::text::TextEncoder;
 use crate::line::{Entry, Lost, Place};
 use crate::queue::{QueueOut, Taken};
+use crate::redaction;
 use crate::seal::Seal;
-use crate::sink::{Sink, Stopped};
+use crate::sink::{Outputs, Stopped, is_gone};
+use crate::stats::Stats;
 use crate::tally::Tally;
 
 /// Bytes of lines that are written at a time.
@@ -60,7 +64,7 @@ pub(crate) struct Written {
     /// Why it ended early.
     pub(crate) broken: Option<std::io::Error>,
     /// For another run.
-    pub(crate) sink: Sink,
+    pub(crate) outputs: Outputs,
 }
 
 /// Where the writer begins.
@@ -84,8 +88,9 @@ struct State {
 }
 
 pub(crate) struct Writer {
-    sink: Sink,
+    outputs: Outputs,
     encoder: Encoder,
+    redactor: Option<Arc<Redactor>>,
     labels: LabelSource,
     next_labels: Instant,
     state: State,
@@ -101,14 +106,32 @@ pub(crate) struct Writer {
     /// Something was left in the ring.
     left: bool,
     rest: Arc<Rest>,
+    stats: Arc<Stats>,
+}
+
+/// What the writer shares with others.
+pub(crate) struct Shared {
+    pub(crate) rest: Arc<Rest>,
+    /// `None`: secrets are written as they are.
+    pub(crate) redactor: Option<Arc<Redactor>>,
+    pub(crate) stats: Arc<Stats>,
 }
 
 impl Writer {
-    pub(crate) fn new(sink: Sink, encoder: Encoder, labels: LabelSource, outset: Outset, rest: Arc<Rest>) -> Writer {
+    pub(crate) fn new(
+        outputs: Outputs,
+        encoder: Encoder,
+        labels: LabelSource,
+        outset: Outset,
+        shared: Shared,
+    ) -> Writer {
         let Outset { start, seal, books, journal } = outset;
+        let Shared { rest, redactor, stats } = shared;
         Writer {
-            sink,
+            outputs,
             encoder,
+            redactor,
+            stats,
             labels,
             next_labels: Instant::now() + LABELS_EVERY,
             state: State { seal, last_ledger: 0 },
@@ -158,7 +181,7 @@ impl Writer {
     }
 
     fn written(self, broken: Option<std::io::Error>) -> Written {
-        Written { lost: self.lost, left: self.left, broken, sink: self.sink }
+        Written { lost: self.lost, left: self.left, broken, outputs: self.outputs }
     }
 
     fn begin(&mut self, batch: &mut Batch) {
@@ -179,6 +202,12 @@ impl Writer {
             (WRITE.., _) => {}
         }
         self.tell_lost(batch);
+        if matches!(entry, Entry::Ledger(_)) {
+            // By the time of a ledger, and not as it happens: an output that lacks lines lacks these as well.
+            for dropped in self.outputs.dropped() {
+                self.encode_line(Entry::Dropped(dropped), batch);
+            }
+        }
         match entry {
             Entry::Reached(position) => batch.lines.push(Line {
                 end: batch.bytes.len(),
@@ -198,30 +227,53 @@ impl Writer {
         }
     }
 
-    fn encode_line(&mut self, entry: Entry, batch: &mut Batch) {
+    fn encode_line(&mut self, mut entry: Entry, batch: &mut Batch) {
+        let redacted = self.redactor.as_ref().map_or(0, |redactor| redaction::redact(&mut entry, redactor));
+        self.stats.redacted(redacted);
         let now = SystemTime::now();
-        let before = self.state.clone();
+        let Batch { bytes, lines } = batch;
+        let at = lines.len();
         let State { seal, last_ledger } = &mut self.state;
         match &mut self.encoder {
             Encoder::Json(encoder) => {
-                let start = batch.bytes.len();
-                let place = Place { line: seal.next_line(), last_ledger: *last_ledger, books: &self.books };
-                encoder.encode(&entry, now, place, &mut batch.bytes);
-                seal.put(&mut batch.bytes, start);
+                let (run, line) = (seal.run(), seal.next_line());
+                let place = Place { run, line, last_ledger: *last_ledger, books: &self.books, redacted };
+                let end = |out: &mut Vec<u8>, start| {
+                    let before = State { seal: seal.clone(), last_ledger: *last_ledger };
+                    // Nothing else tells of a line that follows one that is in the log.
+                    let again = (lines.len() > at).then(|| Entry::Continued(out[start..].to_vec()));
+                    seal.put(out, start);
+                    lines.push(Line { end: out.len(), before, position: None, change: None, missing: None, again });
+                };
+                encoder.encode(&entry, now, place, Lines { out: bytes, end });
             }
-            Encoder::Text(encoder) => encoder.encode(&entry, now, &mut batch.bytes),
+            Encoder::Text(encoder) => {
+                let before = self.state.clone();
+                encoder.encode(&entry, now, bytes);
+                let end = bytes.len();
+                lines.push(Line { end, before, position: None, change: None, missing: None, again: None });
+            }
         }
         if matches!(entry, Entry::Ledger(_)) {
-            *last_ledger = seal.next_line() - 1;
+            self.state.last_ledger = self.state.seal.next_line() - 1;
         }
-        let change = self.books.add(&entry);
-        let (missing, position) = (entry.missing(Reason::WriteFailed), entry.position());
+        if let Some(last) = lines.last_mut() {
+            last.position = entry.position();
+        }
+        let Some(first) = lines.get_mut(at) else { return };
+        first.change = self.books.add(&entry);
+        first.missing = entry.missing(Reason::WriteFailed);
         let is_told_again = matches!(
             entry,
-            Entry::Start(_) | Entry::Running(_) | Entry::Watchdog(_) | Entry::LabelsChanged(_) | Entry::Gone(_)
+            Entry::Start(_)
+                | Entry::Running(_)
+                | Entry::Continued(_)
+                | Entry::Watchdog(_)
+                | Entry::LabelsChanged(_)
+                | Entry::Dropped(_)
+                | Entry::Gone(_)
         );
-        let again = is_told_again.then_some(entry);
-        batch.lines.push(Line { end: batch.bytes.len(), before, position, change, missing, again });
+        first.again = is_told_again.then_some(entry);
     }
 
     /// Writes a batch. A reader that went away for good ends the writer; anything else is counted and tried again.
@@ -232,7 +284,9 @@ impl Writer {
             batch.clear();
             return Ok(());
         }
-        let result = match self.sink.write_lines(&batch.bytes) {
+        let first = batch.lines.first().map_or(&self.state, |line| &line.before);
+        let number = Number { run: first.seal.run().0, line: first.seal.next_line() };
+        let result = match self.outputs.write_lines(&batch.bytes, number) {
             Ok(()) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the log can be written again");
@@ -242,7 +296,7 @@ impl Writer {
             }
             Err(Stopped { whole_bytes, error }) => {
                 self.take_back(batch, whole_bytes);
-                if error.kind() == std::io::ErrorKind::BrokenPipe {
+                if is_gone(&error) {
                     Err(error)
                 } else {
                     if !std::mem::replace(&mut self.failing, true) {
@@ -252,6 +306,7 @@ impl Writer {
                 }
             }
         };
+        self.stats.wrote(&self.books, batch.bytes.len() as u64);
         batch.clear();
         result
     }
@@ -263,7 +318,14 @@ impl Writer {
         if let Some(first) = unwritten.peek() {
             self.state = first.before.clone();
         }
+        let mut is_rest_of_a_written_line = true;
         for line in unwritten {
+            let continues = matches!(line.again, Some(Entry::Continued(_)));
+            is_rest_of_a_written_line &= continues;
+            if continues && !is_rest_of_a_written_line {
+                // Its first line is told again, or told to be missing.
+                continue;
+            }
             line.change.iter().for_each(|change| self.books.take_back(change));
             line.missing.iter().for_each(|lost| self.lost.add(lost));
             self.first.extend(line.again);

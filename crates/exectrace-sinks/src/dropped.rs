@@ -78,16 +78,13 @@ impl DroppedLines {
     /// Adds to what is to be told.
     pub fn add(&self, dropped: Dropped) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = waiting.back_mut().filter(|last| last.sink == dropped.sink && last.reason == dropped.reason)
-        {
-            if follows(last, &dropped) {
-                last.lines += dropped.lines;
-                last.last = dropped.last;
-                return;
-            }
+        if let Some(last) = waiting.back_mut().filter(|last| is_next(last, &dropped)) {
+            last.lines += dropped.lines;
+            last.last = dropped.last;
+            return;
         }
         let full = waiting.len() >= MOST;
-        match waiting.iter_mut().rev().find(|last| full && last.sink == dropped.sink && last.reason == dropped.reason) {
+        match waiting.iter_mut().rev().find(|last| full && is_alike(last, &dropped)) {
             Some(last) => {
                 last.lines += dropped.lines;
                 (last.first, last.last) = (None, None);
@@ -102,11 +99,13 @@ impl DroppedLines {
     }
 }
 
-fn follows(before: &Dropped, next: &Dropped) -> bool {
-    match (before.last, next.first) {
-        (Some(last), Some(first)) => last.run == first.run && last.line + 1 == first.line,
-        _ => false,
-    }
+fn is_alike(one: &Dropped, other: &Dropped) -> bool {
+    one.sink == other.sink && one.reason == other.reason
+}
+
+fn is_next(before: &Dropped, next: &Dropped) -> bool {
+    let is_behind = |last: Number, first: Number| last.run == first.run && last.line + 1 == first.line;
+    is_alike(before, next) && before.last.zip(next.first).is_some_and(|(last, first)| is_behind(last, first))
 }
 
 #[cfg(test)]

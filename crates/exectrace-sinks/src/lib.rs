@@ -12,6 +12,8 @@
 #[cfg(feature = "cloudwatch")]
 pub mod cloudwatch;
 #[cfg(feature = "ship")]
+pub mod counts;
+#[cfg(feature = "ship")]
 pub mod destination;
 pub mod dropped;
 #[cfg(feature = "otlp")]

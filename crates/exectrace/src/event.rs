@@ -208,6 +208,16 @@ impl Args {
         strings.into_iter().flatten()
     }
 
+    /// The same arguments in other words, as many; what was cut stays cut, and their hash is not known any more.
+    pub fn reworded(&self, words: &[Vec<u8>]) -> Args {
+        let mut block = words.join(&0);
+        if self.block.ends_with(b"\0") {
+            block.push(0);
+        }
+        let missing = self.total_bytes.saturating_sub(self.kept_bytes());
+        Args { count: self.count, total_bytes: block.len() as u64 + missing, block, sha256: None }
+    }
+
     /// Bytes that are kept.
     pub fn kept_bytes(&self) -> u64 {
         self.block.len() as u64

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{Item, PidNamespace, Scope, Tracer};
+use exectrace_redact::Redactor;
+use exectrace_sinks::schema::Format;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ground::Ground;
 use super::report::EncodeRow;
 use crate::cli::Fields;
 use crate::ledger::Books;
-use crate::line::json::JsonEncoder;
+use crate::line::json::{JsonEncoder, Limits, Lines, Told};
 use crate::line::{Entry, Place};
+use crate::redaction::redact;
 use crate::seal::{ChainMode, Seal};
 
 /// Large enough for all records of the workload, so that they are all there before the first one is read.
@@ -33,14 +36,15 @@ fn labels() -> BTreeMap<String, String> {
     .into()
 }
 
-/// Fills the ring, and then makes lines of what is there.
-pub(crate) fn measure(mut ground: Ground<'_>, execs: u64) -> anyhow::Result<EncodeRow> {
+/// Fills the ring, and then makes lines of what is there; with a redactor, secrets are looked for in each.
+pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Redactor>) -> anyhow::Result<EncodeRow> {
     let mut tracer = Tracer::builder().ring_bytes(RING).open()?;
     let namespace = PidNamespace::by_number("/proc".as_ref(), ground.pid_ns())?;
     tracer.add_scope(Scope::PidNamespace(namespace))?;
     ground.storm(execs.min(MOST))?;
 
-    let mut encoder = JsonEncoder::new(Fields::Standard, false);
+    let told = Told { fields: Fields::Standard, scopes: false };
+    let mut encoder = JsonEncoder::new(told, Limits { bytes: 16_384, args: 100 }, Format::Coder);
     encoder.set_labels(&labels());
     let mut seal = Seal::new(1, ChainMode::None);
     let mut books = Books::default();
@@ -48,11 +52,13 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64) -> anyhow::Result<Enco
     let (mut lines, mut bytes) = (0, 0);
     let mut make_line = |item| {
         let Item::Exec(event) = item else { return };
-        let entry = Entry::Exec(event);
-        let place = Place { line: seal.next_line(), last_ledger: 0, books: &books };
+        let mut entry = Entry::Exec(event);
+        let redacted = redactor.map_or(0, |redactor| redact(&mut entry, redactor));
+        let (run, line) = (seal.run(), seal.next_line());
+        let place = Place { run, line, last_ledger: 0, books: &books, redacted };
         let start = out.len();
-        encoder.encode(&entry, SystemTime::now(), place, &mut out);
-        seal.put(&mut out, start);
+        let end = |out: &mut Vec<u8>, start| seal.put(out, start);
+        encoder.encode(&entry, SystemTime::now(), place, Lines { out: &mut out, end });
         books.add(&entry);
         lines += 1;
         bytes += out.len() - start;
@@ -64,7 +70,7 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64) -> anyhow::Result<Enco
     let begun = processor_time();
     tracer.drain(&mut make_line)?;
     let took = processor_time().saturating_sub(begun);
-    Ok(EncodeRow { lines, bytes: bytes as u64, seconds: took.as_secs_f64() })
+    Ok(EncodeRow { redaction: redactor.is_some(), lines, bytes: bytes as u64, seconds: took.as_secs_f64() })
 }
 
 /// Of this thread.

@@ -25,6 +25,7 @@ use self::report::{Machine, Measured, Report};
 use self::steps::Steps;
 use self::tool::Tool;
 use crate::cli::{BenchArgs, Section};
+use crate::redaction;
 
 /// Measures what was asked for. What cannot be measured here is in the report, with why.
 pub(crate) fn measure(args: &BenchArgs, steps: &Steps) -> anyhow::Result<Report> {
@@ -53,7 +54,10 @@ pub(crate) fn measure(args: &BenchArgs, steps: &Steps) -> anyhow::Result<Report>
     }
     if args.wants(Section::Encode) {
         steps.begin("from records to bytes")?;
-        report.encode = Some(encode::measure(ground()?, args.execs)?);
+        let redactor = redaction::random()?;
+        for redactor in [None, Some(&redactor)] {
+            report.encode.push(encode::measure(ground()?, args.execs, redactor)?);
+        }
     }
     if args.wants(Section::Sidecars) {
         for count in &args.sidecars {

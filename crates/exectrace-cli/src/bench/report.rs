@@ -28,7 +28,7 @@ pub(crate) struct Report {
     pub(crate) tools: Vec<ToolRow>,
     pub(crate) kernel: Vec<KernelRow>,
     pub(crate) scopes: Vec<ScopesRow>,
-    pub(crate) encode: Option<EncodeRow>,
+    pub(crate) encode: Vec<EncodeRow>,
     pub(crate) sidecars: Vec<SidecarsRow>,
     pub(crate) skipped: Vec<Skipped>,
 }
@@ -140,6 +140,8 @@ impl ScopesRow {
 /// Records to bytes.
 #[derive(Debug, Serialize)]
 pub(crate) struct EncodeRow {
+    /// Secrets were looked for.
+    pub(crate) redaction: bool,
     pub(crate) lines: u64,
     pub(crate) bytes: u64,
     /// Of one core.
@@ -200,11 +202,12 @@ impl Report {
         self.tools_text(&mut out);
         self.kernel_text(&mut out);
         self.scopes_text(&mut out);
-        if let Some(row) = &self.encode {
+        for row in &self.encode {
             let _ = writeln!(
                 out,
-                "From the record in the ring to the bytes of a JSON line: {:.0} lines/s for each core, {:.0} bytes each \
+                "From the record in the ring to the bytes of a JSON line, {} redaction: {:.0} lines/s for each core, {:.0} bytes each \
                  ({} lines).\n",
+                if row.redaction { "with" } else { "without" },
                 ratio(row.lines, row.seconds),
                 mean(row.bytes, row.lines),
                 row.lines

@@ -35,7 +35,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let opened = Log::open(&args.logging, 1)?;
+    let opened = Log::open(&args.logging, args.output, 1)?;
     let mut attempts = Attempts::of(&args.logging)?;
     let mut tracer = attach::open(&args.logging, None, &mut attempts)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
@@ -56,7 +56,7 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
     let ended = pidfd_of(child)?;
     let plan = Plan {
         logging: &args.logging,
-        look: Look { format: args.output, tree: args.tree, fields: args.logging.fields },
+        look: Look { format: args.output, tree: args.tree },
         labels: LabelSource::fixed([]),
         // The tree begins with the command.
         watch: Watch { proc: proc(), since, expect_running: false, until: None, pod: None },
@@ -65,7 +65,7 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
     };
     let mut pipeline = Pipeline::start(log, plan, &mut tracer)?;
     pipeline.read(&mut tracer, &[ended.as_fd()])?;
-    pipeline.stop(tracer, Why::CommandEnded, Account::IfNotWhole).map(drop)
+    pipeline.stop(tracer, Why::CommandEnded, Account::IfNotWhole).map(Log::finish)
 }
 
 fn spawn(words: &[OsString]) -> anyhow::Result<Child> {

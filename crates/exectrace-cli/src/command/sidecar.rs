@@ -10,7 +10,7 @@ use exectrace::{Known, PidNamespace, Pod, Scope, ScopeError, Tracer};
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
 use crate::capabilities;
-use crate::cli::{OutputFormat, SidecarArgs};
+use crate::cli::SidecarArgs;
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
@@ -30,7 +30,7 @@ pub(crate) fn main(args: SidecarArgs) -> ExitCode {
 fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     labels(args)?;
-    let mut next = Some((Log::open(&args.logging, RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, args.format.into(), RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     let mut is_announced = false;
     while let Some((log, until)) = next {
@@ -40,6 +40,7 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
             nothing_to_watch => {
                 // Nobody would ever take over what has no scope.
                 tracer.unpin_if_unused().context("removing the pin")?;
+                log.finish();
                 return nothing_to_watch.map(drop);
             }
         }
@@ -53,7 +54,7 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
         };
         let plan = Plan {
             logging: &args.logging,
-            look: Look { format: OutputFormat::Json, tree: false, fields: args.logging.fields },
+            look: Look { format: args.format.into(), tree: false },
             labels: labels(args)?,
             watch,
             service: Some(&args.service),

@@ -22,7 +22,7 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let mut next = Some((Log::open(&args.logging, RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, args.format, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
@@ -33,7 +33,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until, pod: None };
         let plan = Plan {
             logging: &args.logging,
-            look: Look { format: args.format, tree: args.tree, fields: args.logging.fields },
+            look: Look { format: args.format, tree: args.tree },
             labels: LabelSource::fixed([]),
             watch,
             service: Some(&args.service),

@@ -52,6 +52,33 @@ fn mark(text: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Bytes that a string takes up in JSON, without its quotes, as [`Text`] and [`Ascii`] write it.
+pub(super) fn json_len(bytes: &[u8]) -> usize {
+    // The mark and two digits.
+    const MARKED: usize = 8;
+    let of_char = |char: char| match char {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        ' '..='~' => 1,
+        MARK => MARKED * MARK.len_utf8(),
+        char => 6 * char.len_utf16(),
+    };
+    let of_chunk = |chunk: std::str::Utf8Chunk<'_>| {
+        chunk.valid().chars().map(of_char).sum::<usize>() + MARKED * chunk.invalid().len()
+    };
+    bytes.utf8_chunks().map(of_chunk).sum()
+}
+
+/// The last place up to `at` that is not within a character: the texts of what is before and behind it are together the
+/// text of the whole.
+pub(super) fn char_start(bytes: &[u8], at: usize) -> usize {
+    // A character has four bytes at most, so it began three before its last one at the earliest.
+    let is_within = |start: &usize| {
+        let next = bytes[*start..].utf8_chunks().next();
+        next.and_then(|chunk| chunk.valid().chars().next()).is_some_and(|char| start + char.len_utf8() > at)
+    };
+    (at.saturating_sub(3)..at).find(is_within).unwrap_or(at)
+}
+
 /// Writes JSON without white space and without any byte outside of printable ASCII.
 pub(super) struct Ascii;
 
@@ -121,6 +148,24 @@ pub(super) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_length_is_known_beforehand(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in any::<String>()) {
+            prop_assert_eq!(json_len(&bytes), json(&bytes).len() - 2);
+            prop_assert_eq!(json_len(text.as_bytes()), json(text.as_bytes()).len() - 2);
+        }
+
+        #[test]
+        fn what_is_cut_between_characters_is_the_same_text(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0xe2), Just(0x82), Just(0xac), Just(0xf0)], 0..40),
+            at in 0..40_usize,
+        ) {
+            let at = at.min(bytes.len());
+            let cut = char_start(&bytes, at);
+            prop_assert!(cut <= at && cut + 3 >= at);
+            let pieces = format!("{}{}", to_text(&bytes[..cut]), to_text(&bytes[cut..]));
+            prop_assert_eq!(pieces, to_text(&bytes));
+        }
+
         #[test]
         fn any_bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let json = json(&bytes);

@@ -9,10 +9,12 @@ pub(crate) mod text;
 
 use std::time::SystemTime;
 
-use exectrace::{Args, Ended, Event, FailedExec, Gone, Running, ScopeId, What};
+use exectrace::{Ended, Event, FailedExec, Gone, Running, ScopeId, What};
+use exectrace_sinks::dropped::Dropped;
 
 use crate::labels::Labels;
 use crate::ledger::{Books, Reason, Snapshot};
+use crate::seal::Run;
 
 /// What a line is about.
 #[derive(Debug)]
@@ -23,10 +25,14 @@ pub(crate) enum Entry {
     Lost(Lost),
     Start(Box<Start>),
     Running(Box<Running>),
+    /// A line that belongs to one that is in the log already, as it was encoded, without its end.
+    Continued(Vec<u8>),
     Ledger(Box<Snapshot>),
     Watchdog(Watchdog),
     /// What the labels were until here; the line itself has the new ones.
     LabelsChanged(Labels),
+    /// What one of several outputs does not have.
+    Dropped(Dropped),
     Gone(Gone),
     Stop(Stop),
     /// No line: all up to this position in the ring is in the log once what came before is.
@@ -166,18 +172,22 @@ impl Why {
 /// Where in its run a line stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
+    /// Its run.
+    pub(crate) run: Run,
     /// Its number.
     pub(crate) line: u64,
     /// Number of the last ledger before it, 0 if there was none.
     pub(crate) last_ledger: u64,
     /// The books before it.
     pub(crate) books: &'a Books,
+    /// Secrets in its arguments that were replaced.
+    pub(crate) redacted: u32,
 }
 
 /// The arguments as one would type them in a POSIX shell.
-fn cmdline(argv: &Args) -> Vec<u8> {
+fn cmdline(argv: &[&[u8]]) -> Vec<u8> {
     // NUL is the only byte that cannot be quoted, and an argument cannot hold it.
-    shlex::bytes::try_join(argv.iter()).unwrap_or_default()
+    shlex::bytes::try_join(argv.iter().copied()).unwrap_or_default()
 }
 
 /// What things are called for people.

@@ -8,6 +8,8 @@ use exectrace::{
     Running, ScopeId, Status, Traits, What,
 };
 
+use exectrace_sinks::dropped::{self, Dropped, Number};
+
 use super::{Entry, Lost, PodNames, Resumed, Start};
 use crate::ledger::{Books, Counts, Reason, Snapshot};
 use crate::seal::{KEYED, LINKED};
@@ -50,6 +52,31 @@ pub(crate) fn uname() -> Event {
         partial: Partial::empty(),
         origin: Origin { cpu: 1, hook: Hook::Exec, seq: 41, position: 4_096 },
     }
+}
+
+/// A script of which each string is too long for the smallest line.
+pub(crate) fn long() -> Event {
+    let path = |name: &str| format!("/{name}/{}", "\u{e9}".repeat(600)).into_bytes();
+    let mut event = uname();
+    event.filename = path("filename");
+    event.exe = path("exe");
+    event.interpreter = Some(Interpreter { path: path("interpreter"), args: vec![b"-e".to_vec()] });
+    event.cwd = path("cwd");
+    event.argv = args(&[b"./run", b"--pad", &[b'A'; 3_000], b"--", b"id"]);
+    event
+}
+
+/// The same, seen when it ran already.
+pub(crate) fn long_running() -> Running {
+    let Event { exe, cwd, argv, .. } = long();
+    Running { exe, cwd, argv, ..running() }
+}
+
+/// What the sink cloudwatch does not have.
+pub(crate) fn dropped() -> Dropped {
+    let number = |line| Some(Number { run: 0x19de_8888, line });
+    let reason = dropped::Reason::SpoolFull;
+    Dropped { sink: "cloudwatch", reason, lines: 812, first: number(17), last: number(828) }
 }
 
 /// A script with everything that an event can have, and bytes that try to get out of their string.

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use exectrace::{Ended, Event, ExecId, FailedExec, Gone};
+use exectrace_sinks::dropped::Dropped;
 
 use super::paint::{BAD, DIM, Depths, Pen, printable, round, time};
 use super::{Entry, Lost, Watchdog, cmdline, errno_name, in_words, signal_name};
@@ -27,11 +28,17 @@ impl TextEncoder {
             Entry::Ended(ended) => self.ended(ended),
             Entry::Lost(lost) => self.lost(lost, now),
             Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
+            Entry::Dropped(dropped) => self.dropped(dropped, now),
             Entry::Gone(gone) => self.gone(gone),
             // Text lines have no labels.
             Entry::LabelsChanged(_) => return,
             // For who reads the log as it comes, these say nothing.
-            Entry::Start(_) | Entry::Running(_) | Entry::Ledger(_) | Entry::Reached(_) | Entry::Stop(_) => return,
+            Entry::Start(_)
+            | Entry::Running(_)
+            | Entry::Continued(_)
+            | Entry::Ledger(_)
+            | Entry::Reached(_)
+            | Entry::Stop(_) => return,
         };
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
@@ -40,7 +47,7 @@ impl TextEncoder {
     fn exec(&mut self, event: &Event) -> String {
         let indent = self.depths.as_mut().map_or(0, |depths| depths.of(event.id, event.parent_id.as_ref())) * 2;
         let mut line = self.pen.head(event.time, event.pid, event.uid);
-        line.push_str(&format!("{:indent$}{}", "", printable(&cmdline(&event.argv))));
+        line.push_str(&format!("{:indent$}{}", "", printable(&cmdline(&event.argv.iter().collect::<Vec<_>>()))));
         if event.truncated() {
             let missing = event.argv.total_bytes - event.argv.kept_bytes();
             line.push_str(&self.pen.styled(BAD, &format!(" … {missing} more bytes")));
@@ -56,7 +63,9 @@ impl TextEncoder {
         let FailedExec { errno, attempt } = failed;
         let mut line = self.pen.head(attempt.time, attempt.pid, attempt.uid);
         line.push_str(&self.pen.styled(BAD, &format!("{}: {} ", errno_name(*errno), printable(&attempt.filename))));
-        line.push_str(&self.pen.styled(DIM, &format!("[{}]", printable(&cmdline(&attempt.argv)))));
+        line.push_str(
+            &self.pen.styled(DIM, &format!("[{}]", printable(&cmdline(&attempt.argv.iter().collect::<Vec<_>>())))),
+        );
         line
     }
 
@@ -80,6 +89,12 @@ impl TextEncoder {
     fn gone(&self, gone: &Gone) -> String {
         let text = format!("scope {} is gone: nothing can run there any more", gone.scope);
         format!("{} {}", self.pen.styled(DIM, &time(gone.time)), self.pen.styled(DIM, &text))
+    }
+
+    fn dropped(&self, dropped: &Dropped, now: SystemTime) -> String {
+        let Dropped { sink, reason, lines, .. } = dropped;
+        let text = format!("{lines} lines are missing from the sink {sink}: {}", reason.name());
+        format!("{} {}", self.pen.styled(DIM, &time(now)), self.pen.styled(BAD, &text))
     }
 
     fn lost(&self, lost: &Lost, now: SystemTime) -> String {

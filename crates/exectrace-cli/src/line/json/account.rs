@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use exectrace::{Exclusion, Gone, LeftOut, ScopeId, What};
+use exectrace_sinks::dropped::Dropped;
 use serde::Serialize;
 
 use super::super::escape::Text;
@@ -279,6 +280,26 @@ impl From<&Watchdog> for WatchdogBody {
 #[derive(Serialize)]
 pub(super) struct LabelsChangedBody<'a> {
     pub(super) before: &'a BTreeMap<String, String>,
+}
+
+/// What one sink does not have.
+#[derive(Serialize)]
+pub(super) struct DroppedBody {
+    sink: &'static str,
+    reason: &'static str,
+    lines: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<String>,
+}
+
+impl From<&Dropped> for DroppedBody {
+    fn from(dropped: &Dropped) -> DroppedBody {
+        let Dropped { sink, reason, lines, first, last } = dropped;
+        let [first, last] = [first, last].map(|number| number.map(|number| number.to_string()));
+        DroppedBody { sink, reason: reason.name(), lines: *lines, first, last }
+    }
 }
 
 #[derive(Serialize)]

@@ -2,18 +2,116 @@
 
 use std::time::Duration;
 
-use exectrace::{Ended, Event, FailedExec, Origin, Partial, Running, ScopeId, Traits};
+use exectrace::{Ended, Event, ExecId, FailedExec, Origin, Partial, Running, ScopeId, Traits};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::super::escape::Text;
+use super::super::escape::{Text, json_len};
 use super::super::{errno_name, signal_name};
+use super::parts::{Named, Part, fitting};
 use super::timestamp;
 use crate::cli::Fields;
+
+/// What of a process's arguments and strings its first line has, and what is told of the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First<'a> {
+    pub(super) argv: &'a [&'a [u8]],
+    /// Lines in all.
+    pub(super) parts: usize,
+    /// Bytes of JSON that each string may take up.
+    pub(super) strings: usize,
+    /// Secrets that were replaced.
+    pub(super) redacted: u32,
+}
+
+impl<'a> First<'a> {
+    /// Everything in one line.
+    pub(super) fn whole(argv: &'a [&'a [u8]], redacted: u32) -> First<'a> {
+        First { argv, parts: 1, strings: usize::MAX, redacted }
+    }
+
+    fn text<'s>(&self, string: &'s [u8]) -> Text<'s> {
+        Text(if self.strings == usize::MAX { string } else { &string[..fitting(string, self.strings, json_len)] })
+    }
+
+    /// What of these strings it does not have.
+    pub(super) fn rest<'s>(&self, strings: impl IntoIterator<Item = Named<'s>>) -> Vec<Named<'s>> {
+        let strings = strings.into_iter().map(|(name, string)| (name, &string[self.text(string).0.len()..]));
+        strings.filter(|(_, rest)| !rest.is_empty()).collect()
+    }
+
+    fn told<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        if self.parts > 1 {
+            map.serialize_entry("parts", &self.parts)?;
+        }
+        if self.redacted > 0 {
+            map.serialize_entry("redacted", &self.redacted)?;
+        }
+        Ok(())
+    }
+}
+
+/// The strings of an event that may be long.
+pub(super) fn long_strings(event: &Event, fields: Fields) -> Vec<Named<'_>> {
+    let mut strings = vec![("filename", event.filename.as_slice())];
+    if fields >= Fields::Standard {
+        if event.exe != event.filename {
+            strings.push(("exe", &event.exe));
+        }
+        strings.extend(event.interpreter.iter().map(|interpreter| ("interpreter", interpreter.path.as_slice())));
+        strings.push(("cwd", &event.cwd));
+    }
+    strings
+}
+
+/// What follows a first line.
+pub(super) struct ContinuedFields<'a> {
+    /// The number of the first line.
+    pub(super) of: &'a str,
+    pub(super) id: Option<ExecId>,
+    pub(super) pid: u32,
+    /// Which line of how many.
+    pub(super) part: usize,
+    pub(super) parts: usize,
+    pub(super) has: &'a Part<'a>,
+}
+
+impl Serialize for ContinuedFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Part { argv, joined, rest } = self.has;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("of", self.of)?;
+        map.serialize_entry("part", &self.part)?;
+        map.serialize_entry("parts", &self.parts)?;
+        if let Some(id) = self.id {
+            map.serialize_entry("id", &Shown(id))?;
+        }
+        map.serialize_entry("pid", &self.pid)?;
+        if *joined {
+            map.serialize_entry("joined", &true)?;
+        }
+        if !argv.is_empty() {
+            map.serialize_entry("argv", &Sequence(|| argv.iter().copied()))?;
+        }
+        if !rest.is_empty() {
+            map.serialize_entry("rest", &Rest(rest))?;
+        }
+        map.end()
+    }
+}
+
+struct Rest<'a>(&'a [Named<'a>]);
+
+impl Serialize for Rest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, text)| (name, Text(text))))
+    }
+}
 
 /// An exec.
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event,
+    pub(super) first: First<'a>,
     pub(super) fields: Fields,
     /// Tell the scope's number.
     pub(super) scope: bool,
@@ -37,13 +135,14 @@ impl Serialize for EventFields<'_> {
 impl EventFields<'_> {
     fn seed<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let event = self.event;
-        map.serialize_entry("filename", &Text(&event.filename))?;
-        map.serialize_entry("argv", &Sequence(|| event.argv.iter()))?;
+        map.serialize_entry("filename", &self.first.text(&event.filename))?;
+        map.serialize_entry("argv", &Sequence(|| self.first.argv.iter().copied()))?;
         map.serialize_entry("truncated", &event.truncated())?;
         map.serialize_entry("pid", &event.pid)?;
         map.serialize_entry("uid", &event.uid)?;
         map.serialize_entry("gid", &event.gid)?;
-        map.serialize_entry("comm", &Text(&event.comm))
+        map.serialize_entry("comm", &Text(&event.comm))?;
+        self.first.told(map)
     }
 
     fn standard<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -56,15 +155,15 @@ impl EventFields<'_> {
         map.serialize_entry("vpid", &event.vpid)?;
         map.serialize_entry("argc", &event.argv.count)?;
         if event.exe != event.filename && !event.exe.is_empty() {
-            map.serialize_entry("exe", &Text(&event.exe))?;
+            map.serialize_entry("exe", &self.first.text(&event.exe))?;
         }
         if let Some(interpreter) = &event.interpreter {
-            map.serialize_entry("interpreter", &Text(&interpreter.path))?;
+            map.serialize_entry("interpreter", &self.first.text(&interpreter.path))?;
             if !interpreter.args.is_empty() {
                 map.serialize_entry("interpreter_args", &Sequence(|| interpreter.args.iter().map(Vec::as_slice)))?;
             }
         }
-        who(event, map)?;
+        who(event, &self.first, map)?;
         for (name, which) in [
             ("memfd", Traits::MEMFD),
             ("deleted", Traits::DELETED),
@@ -78,7 +177,8 @@ impl EventFields<'_> {
         if event.truncated() {
             map.serialize_entry("argv_bytes", &event.argv.total_bytes)?;
             map.serialize_entry("argv_kept_bytes", &event.argv.kept_bytes())?;
-            if let Some(hash) = &event.argv.sha256 {
+            // Who knows the hash of a short secret knows the secret.
+            if let Some(hash) = event.argv.sha256.as_ref().filter(|_| self.first.redacted == 0) {
                 map.serialize_entry("argv_sha256", &hex(hash))?;
             }
         }
@@ -106,6 +206,7 @@ impl EventFields<'_> {
 /// What was tried and failed; who tried is told as for an exec.
 pub(super) struct FailedFields<'a> {
     pub(super) failed: &'a FailedExec,
+    pub(super) first: First<'a>,
     pub(super) fields: Fields,
     /// Tell the scope's number.
     pub(super) scope: bool,
@@ -116,8 +217,8 @@ impl Serialize for FailedFields<'_> {
         let attempt = &self.failed.attempt;
         let cut = attempt.partial.intersects(Partial::ARGS_FAULT | Partial::ARGS_READ_LIMIT | Partial::ARGS_KEEP_LIMIT);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("filename", &Text(&attempt.filename))?;
-        map.serialize_entry("argv", &Sequence(|| attempt.argv.iter()))?;
+        map.serialize_entry("filename", &self.first.text(&attempt.filename))?;
+        map.serialize_entry("argv", &Sequence(|| self.first.argv.iter().copied()))?;
         map.serialize_entry("truncated", &cut)?;
         map.serialize_entry("pid", &attempt.pid)?;
         map.serialize_entry("uid", &attempt.uid)?;
@@ -125,13 +226,14 @@ impl Serialize for FailedFields<'_> {
         map.serialize_entry("comm", &Text(&attempt.comm))?;
         map.serialize_entry("error", &errno_name(self.failed.errno))?;
         map.serialize_entry("claim", &true)?;
+        self.first.told(&mut map)?;
         if self.fields >= Fields::Standard {
             if let Some(parent) = attempt.parent_id {
                 map.serialize_entry("parent_id", &Shown(parent))?;
             }
             map.serialize_entry("ppid", &attempt.ppid)?;
             map.serialize_entry("vpid", &attempt.vpid)?;
-            who(attempt, &mut map)?;
+            who(attempt, &self.first, &mut map)?;
             if !attempt.partial.is_empty() {
                 map.serialize_entry("partial", &attempt.partial.names().collect::<Vec<_>>())?;
             }
@@ -148,9 +250,9 @@ impl Serialize for FailedFields<'_> {
 }
 
 /// Where and as whom a process runs.
-fn who<M: SerializeMap>(event: &Event, map: &mut M) -> Result<(), M::Error> {
+fn who<M: SerializeMap>(event: &Event, first: &First<'_>, map: &mut M) -> Result<(), M::Error> {
     if !event.cwd.is_empty() {
-        map.serialize_entry("cwd", &Text(&event.cwd))?;
+        map.serialize_entry("cwd", &first.text(&event.cwd))?;
     }
     if let Some(tty) = &event.tty {
         map.serialize_entry("tty", &Text(tty))?;
@@ -237,25 +339,26 @@ impl Serialize for EndedFields<'_> {
 }
 
 /// A process that was there before the log began.
-pub(super) struct RunningFields<'a>(pub(super) &'a Running);
+pub(super) struct RunningFields<'a>(pub(super) &'a Running, pub(super) First<'a>);
 
 impl Serialize for RunningFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let RunningFields(running) = self;
+        let RunningFields(running, first) = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("snapshot", &true)?;
-        map.serialize_entry("argv", &Sequence(|| running.argv.iter()))?;
+        map.serialize_entry("argv", &Sequence(|| first.argv.iter().copied()))?;
         map.serialize_entry("truncated", &(running.argv.kept_bytes() < running.argv.total_bytes))?;
         map.serialize_entry("pid", &running.pid)?;
         map.serialize_entry("ppid", &running.ppid)?;
         map.serialize_entry("uid", &running.uid)?;
         map.serialize_entry("gid", &running.gid)?;
         map.serialize_entry("comm", &Text(&running.comm))?;
+        first.told(&mut map)?;
         if !running.exe.is_empty() {
-            map.serialize_entry("exe", &Text(&running.exe))?;
+            map.serialize_entry("exe", &first.text(&running.exe))?;
         }
         if !running.cwd.is_empty() {
-            map.serialize_entry("cwd", &Text(&running.cwd))?;
+            map.serialize_entry("cwd", &first.text(&running.cwd))?;
         }
         map.serialize_entry("started", &timestamp(running.started))?;
         map.end()

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use exectrace::{Ended, Hook, Interpreter, LossReason, Partial, Running, ScopeId, Status, Traits, What};
+use exectrace_sinks::dropped::Dropped;
 use jsonschema::Validator;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,6 +15,8 @@ use crate::ledger::{Books, Counts, Reason, Snapshot};
 use crate::line::escape::tests::to_bytes;
 use crate::line::{Lost, Resumed, Start, Stop, Watchdog, Why, errno_name, samples, signal_name};
 use crate::seal::{ChainMode, Run, Seal, parse_seal};
+
+mod long;
 
 const RUN: Run = Run(0x19de_8888);
 
@@ -52,6 +55,12 @@ fn labels() -> BTreeMap<String, String> {
     .into()
 }
 
+const LIMITS: Limits = Limits { bytes: 16_384, args: 100 };
+
+fn encoder(told: Told, limits: Limits) -> JsonEncoder {
+    JsonEncoder::new(told, limits, Format::Coder)
+}
+
 /// Writes a line as the writer does.
 fn put(fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String {
     put_after(0, fields, entry, books, seal)
@@ -59,12 +68,12 @@ fn put(fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String 
 
 /// The same, where the last ledger has this number.
 fn put_after(last_ledger: u64, fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String {
-    let mut encoder = JsonEncoder::new(fields, false);
+    let mut encoder = encoder(Told { fields, scopes: false }, LIMITS);
     encoder.set_labels(&labels());
     let mut out = Vec::new();
-    let place = Place { line: seal.next_line(), last_ledger, books };
-    encoder.encode(entry, SystemTime::UNIX_EPOCH, place, &mut out);
-    seal.put(&mut out, 0);
+    let place = Place { run: RUN, line: seal.next_line(), last_ledger, books, redacted: 0 };
+    let end = |out: &mut Vec<u8>, start| seal.put(out, start);
+    encoder.encode(entry, SystemTime::UNIX_EPOCH, place, Lines { out: &mut out, end });
     String::from_utf8(out).expect("ASCII")
 }
 
@@ -155,9 +164,12 @@ fn log_goldens() -> BTreeMap<String, String> {
         ("stop-detached", Entry::Stop(Stop { why: Why::Detached, pinned: false, position: 0 })),
         ("labels-changed", Entry::LabelsChanged(BTreeMap::from([("username".to_owned(), "prebuilds".to_owned())]))),
         ("scope-gone", Entry::Gone(samples::gone())),
+        ("dropped", Entry::Dropped(samples::dropped())),
+        ("dropped-unknown", Entry::Dropped(Dropped { lines: 0, first: None, last: None, ..samples::dropped() })),
     ] {
         add(name, encode(Fields::Standard, &entry));
     }
+    long::goldens().into_iter().for_each(|(name, line)| add(&name, line));
     lines
 }
 
@@ -251,13 +263,14 @@ fn without_end(line: &str) -> &str {
 /// Where a tracer has several scopes, each line says whose it is.
 #[test]
 fn the_scope_is_told_at_every_level_where_there_are_several() {
-    let mut encoder = JsonEncoder::new(Fields::Seed, true);
+    let mut encoder = encoder(Told { fields: Fields::Seed, scopes: true }, LIMITS);
     encoder.set_labels(&labels());
-    let place = Place { line: 1, last_ledger: 0, books: &Books::default() };
+    let books = Books::default();
+    let place = Place { run: RUN, line: 1, last_ledger: 0, books: &books, redacted: 0 };
     for entry in [exec(samples::uname()), failed(samples::refused()), Entry::Ended(Box::new(samples::ended()))] {
         let mut out = Vec::new();
-        encoder.encode(&entry, SystemTime::UNIX_EPOCH, place, &mut out);
-        Seal::new(RUN.0, ChainMode::None).put(&mut out, 0);
+        let end = |out: &mut Vec<u8>, start| Seal::new(RUN.0, ChainMode::None).put(out, start);
+        encoder.encode(&entry, SystemTime::UNIX_EPOCH, place, Lines { out: &mut out, end });
         let line = parse_valid(&String::from_utf8(out).expect("ASCII"));
         assert_eq!(line["fields"]["event"]["scope"], 1);
     }
@@ -297,12 +310,15 @@ fn errors_and_signals_go_by_their_names() {
 }
 
 /// Each object of the log but the labels: where the schema has it, and where the lines do.
-const OBJECTS: [(&str, &str, &str); 28] = [
+const OBJECTS: [(&str, &str, &str); 31] = [
     ("event", "exec", "/event"),
     ("failed", "exec-failed", "/event"),
     ("exit", "exit", "/event"),
     ("running", "running", "/event"),
+    ("continued", "continued", "/event"),
+    ("continued/properties/rest", "continued", "/event/rest"),
     ("lost", "lost", "/lost"),
+    ("dropped", "dropped", "/dropped"),
     ("start", "start", "/start"),
     ("startScope", "start", "/start/scopes/0"),
     ("start/properties/unwatched", "start", "/start/unwatched"),
@@ -383,8 +399,22 @@ fn body(line: &mut Value) -> &mut Map<String, Value> {
 
 #[test]
 fn the_schema_has_every_msg() {
-    let all = [EXEC, EXEC_FAILED, EXIT, RUNNING, LOST, START, LEDGER, WATCHDOG, LABELS_CHANGED, SCOPE_GONE, STOP]
-        .map(|kind| kind.msg);
+    let all = [
+        EXEC,
+        EXEC_FAILED,
+        EXIT,
+        RUNNING,
+        CONTINUED,
+        LOST,
+        DROPPED,
+        START,
+        LEDGER,
+        WATCHDOG,
+        LABELS_CHANGED,
+        SCOPE_GONE,
+        STOP,
+    ]
+    .map(|kind| kind.msg);
     assert_eq!(reasons("diagnosticLine/properties/msg/not"), all);
     for msg in all {
         for mut line in lines_with(msg) {
@@ -420,6 +450,11 @@ fn the_schema_has_every_reason() {
     parse_valid(&ledger(2, samples::busy(), &books));
     let resumed = Some(Resumed { books, ..samples::resumed() });
     parse_valid(&encode(Fields::Standard, &start(Start { resumed, ..samples::start() })));
+}
+
+#[test]
+fn the_schema_has_every_reason_of_a_sink() {
+    assert_eq!(reasons("dropped/properties/reason"), exectrace_sinks::dropped::Reason::ALL.map(|reason| reason.name()));
 }
 
 #[test]
@@ -570,7 +605,8 @@ fn the_schema_refuses_what_is_no_line_of_any_other_kind() {
 fn no_object_of_the_log_may_have_more_or_lack_what_it_must_have() {
     for (object, msg, place) in OBJECTS {
         let definition = SCHEMA.pointer(&format!("/$defs/{object}")).expect(object);
-        let required: Vec<String> = serde_json::from_value(definition["required"].clone()).expect("names");
+        let required = definition.get("required").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        let required: Vec<String> = serde_json::from_value(required).expect("names");
         assert!(msg != "exec" || required.len() == 8, "the seed and the number");
         let place = format!("/fields{place}");
         for line in lines_with(msg).into_iter().filter(|line| line.pointer(&place).is_some()) {

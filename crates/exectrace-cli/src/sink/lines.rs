@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failed};
 const PIECE_FOR_A_PIPE: usize = 4096;
 
 /// An open output.
-pub(crate) struct Sink {
+pub(crate) struct LineSink {
     file: File,
     /// The last write ended within a line.
     torn: bool,
@@ -28,28 +28,33 @@ pub(crate) struct Sink {
     taken: Arc<AtomicU64>,
 }
 
-impl Sink {
+impl LineSink {
     /// Stdout, by a descriptor of our own.
-    pub(crate) fn stdout() -> anyhow::Result<Sink> {
+    pub(crate) fn stdout() -> anyhow::Result<LineSink> {
         let file = rustix::io::dup(rustix::stdio::stdout())
             .context(Failed(Exit::Output, "stdout cannot be used (--log FILE chooses another output)".to_owned()))?;
         // Where a shell adds it to a file, who wrote there before may have been killed within a line.
-        Ok(Sink::of(File::from(file), ends_within_a_line(Path::new("/proc/self/fd/1"))))
+        Ok(LineSink::of(File::from(file), ends_within_a_line(Path::new("/proc/self/fd/1"))))
     }
 
     /// A file, which is made if missing and added to at its end.
-    pub(crate) fn file(path: &Path) -> anyhow::Result<Sink> {
+    pub(crate) fn file(path: &Path) -> anyhow::Result<LineSink> {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
             .with_context(|| Failed(Exit::Output, format!("cannot write the log to {}", path.display())))?;
-        Ok(Sink::of(file, ends_within_a_line(path)))
+        Ok(LineSink::of(file, ends_within_a_line(path)))
     }
 
-    fn of(file: File, torn: bool) -> Sink {
+    fn of(file: File, torn: bool) -> LineSink {
         let is_pipe = file.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
-        Sink { file, torn, piece: if is_pipe { PIECE_FOR_A_PIPE } else { usize::MAX }, taken: Arc::default() }
+        LineSink { file, torn, piece: if is_pipe { PIECE_FOR_A_PIPE } else { usize::MAX }, taken: Arc::default() }
+    }
+
+    /// Goes on counting where another one ended.
+    pub(super) fn counting(self, taken: Arc<AtomicU64>) -> LineSink {
+        LineSink { taken, ..self }
     }
 
     /// How many bytes it took, for who waits for it.
@@ -139,7 +144,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("log");
         for line in [b"one\n", b"two\n"] {
-            Sink::file(&path).expect("a file").write_lines(line).expect("room");
+            LineSink::file(&path).expect("a file").write_lines(line).expect("room");
         }
         assert_eq!(std::fs::read(&path).expect("the file"), b"one\ntwo\n");
     }
@@ -149,13 +154,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("log");
         std::fs::write(&path, "one\ntw").expect("a file");
-        Sink::file(&path).expect("a file").write_lines(b"three\n").expect("room");
+        LineSink::file(&path).expect("a file").write_lines(b"three\n").expect("room");
         assert_eq!(std::fs::read(&path).expect("the file"), b"one\ntw\nthree\n");
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let error = Sink::file(Path::new("/nonexistent/log")).err().expect("an error");
+        let error = LineSink::file(Path::new("/nonexistent/log")).err().expect("an error");
         assert!(format!("{error:#}").contains("/nonexistent/log"));
     }
 
@@ -163,7 +168,7 @@ mod tests {
     #[test]
     fn a_write_that_ends_early_tells_the_whole_lines() {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-        let mut sink = Sink::of(File::from(writer), false);
+        let mut sink = LineSink::of(File::from(writer), false);
         let lines = b"0123456789abcde\n".repeat(5_000);
         let reader = std::thread::spawn(move || {
             let mut taken = vec![0; 40_000];
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn a_full_device_is_an_error_and_not_silence() {
         let file = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-        let stopped = Sink::of(file, false).write_lines(b"line\n").expect_err("no room");
+        let stopped = LineSink::of(file, false).write_lines(b"line\n").expect_err("no room");
         assert_eq!((stopped.whole_bytes, stopped.error.kind()), (0, io::ErrorKind::StorageFull));
     }
 }

@@ -1,0 +1,222 @@
+//! Where the log goes, what its lines look like, and what does not leave the node: words of every command that logs.
+
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{OutputFormat, parse_bytes, parse_bytes_u32};
+use crate::line::json::MIN_LINE;
+
+/// The outputs, all of them at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs")]
+pub(crate) struct SinkArgs {
+    /// Where lines go; repeatable, or with commas [default: stdout, or file where --log is given]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SINK")]
+    pub(crate) sink: Vec<SinkName>,
+    /// Write the log to a file, at its end, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Put that file aside, compressed, when it has grown so large; 0: never
+    #[arg(long, value_name = "BYTES", default_value = "100MiB", value_parser = parse_bytes)]
+    pub(crate) log_max_size: u64,
+    /// How many files that were put aside to keep; 0: all
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) log_keep: usize,
+    /// Bytes of a line, with its break; arguments that do not fit follow in lines of their own. Container runtimes cut
+    /// longer lines: containerd at 16384, CRI-O at 8192
+    #[arg(long, value_name = "BYTES", default_value = "16384", value_parser = parse_line_bytes)]
+    pub(crate) max_line: u32,
+    /// Arguments of a line; CloudWatch Logs Insights finds 200 fields of an event, each argument being one
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_line_args: u32,
+    /// Serve what is counted, for Prometheus, at http://ADDR/metrics
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "ADDR", value_parser = super::parse_address)]
+    pub(crate) metrics: Option<SocketAddr>,
+    #[cfg(feature = "ship")]
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
+    #[cfg(feature = "cloudwatch")]
+    #[command(flatten)]
+    pub(crate) cloudwatch: CloudWatchArgs,
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
+}
+
+/// An output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkName {
+    Stdout,
+    /// The file of --log
+    File,
+    /// Amazon CloudWatch Logs
+    #[cfg(feature = "cloudwatch")]
+    Cloudwatch,
+    /// A collector of OpenTelemetry's
+    #[cfg(feature = "otlp")]
+    Otlp,
+}
+
+impl SinkArgs {
+    /// The outputs in their order, each once.
+    pub(crate) fn sinks(&self) -> Vec<SinkName> {
+        let mut sinks = Vec::new();
+        for sink in &self.sink {
+            if !sinks.contains(sink) {
+                sinks.push(*sink);
+            }
+        }
+        if sinks.is_empty() {
+            sinks.push(if self.log.is_some() { SinkName::File } else { SinkName::Stdout });
+        }
+        sinks
+    }
+}
+
+/// What waits on disk for a place over the network.
+#[cfg(feature = "ship")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs over the network")]
+pub(crate) struct SpoolArgs {
+    /// Folder on disk where lines wait until they are sent; what a network sink needs
+    #[arg(long = "spool", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Room for them, for each sink
+    #[arg(long = "spool-size", value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes)]
+    pub(crate) size: u64,
+    /// What to drop, and count, when that is full
+    #[arg(long = "spool-full", value_enum, default_value_t = SpoolFull::DropOldest)]
+    pub(crate) full: SpoolFull,
+    /// When to make sure that they are on the disk itself: what a power failure may cost
+    #[arg(long = "spool-sync", value_enum, default_value_t = SpoolSync::Batch)]
+    pub(crate) sync: SpoolSync,
+}
+
+#[cfg(feature = "ship")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SpoolFull {
+    DropOldest,
+    DropNewest,
+}
+
+#[cfg(feature = "ship")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SpoolSync {
+    /// Never: leave it to the kernel
+    Never,
+    /// Every few megabytes
+    Batch,
+    /// Before each line counts as written
+    Always,
+}
+
+#[cfg(feature = "cloudwatch")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs over the network")]
+pub(crate) struct CloudWatchArgs {
+    /// Log group; made if missing. Credentials are found as by all of AWS' tools: environment, web identity (IRSA), Pod
+    /// Identity, instance metadata
+    #[arg(long = "cloudwatch-group", value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Log stream, made if missing; {LABEL} stands for a label, {host} and {run} for this machine and run
+    #[arg(long = "cloudwatch-stream", value_name = "TEMPLATE", default_value = "{username}/{workspace_name}/{host}")]
+    pub(crate) stream: String,
+    /// Region [default: as by all of AWS' tools]
+    #[arg(long = "cloudwatch-region", value_name = "NAME")]
+    pub(crate) region: Option<String>,
+    /// Where CloudWatch Logs is, if not where it usually is
+    #[arg(long = "cloudwatch-endpoint", value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Days that a group keeps events, of one that is made here [default: for ever]
+    #[arg(long = "cloudwatch-retention-days", value_name = "N")]
+    pub(crate) retention_days: Option<u32>,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs over the network")]
+pub(crate) struct OtlpArgs {
+    /// Where the collector is: http://HOST:4318, or http://HOST:4317 for gRPC
+    #[arg(long = "otlp-endpoint", value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// How to talk to it
+    #[arg(long = "otlp-protocol", value_enum, default_value_t = OtlpProtocol::HttpProtobuf, env = "OTEL_EXPORTER_OTLP_PROTOCOL")]
+    pub(crate) protocol: OtlpProtocol,
+    /// A header of each request, such as one that authorizes: K=V; repeatable, or with commas. What is secret belongs into
+    /// the variable, which no list of processes shows
+    #[arg(long = "otlp-header", value_name = "K=V", value_delimiter = ',', value_parser = super::parse_label,
+        env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Compression of requests
+    #[arg(long = "otlp-compression", value_enum, default_value_t = OtlpCompression::None, env = "OTEL_EXPORTER_OTLP_COMPRESSION")]
+    pub(crate) compression: OtlpCompression,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtlpProtocol {
+    #[value(name = "http/protobuf", alias = "http")]
+    HttpProtobuf,
+    Grpc,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtlpCompression {
+    None,
+    Gzip,
+}
+
+/// What becomes of secrets in arguments.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Redaction")]
+pub(crate) struct RedactArgs {
+    /// Replace secrets in arguments by marks
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) redact: Switch,
+    /// Rules besides the ones that are built in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) redact_rules: Option<PathBuf>,
+    /// What marks are made with, so that equal secrets have equal marks in all runs that share it [default: another one for
+    /// each run of the program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) redact_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+/// The schema of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// Our own, which queries and `exectrace verify` know
+    Coder,
+    /// Elastic Common Schema
+    Ecs,
+    /// Open Cybersecurity Schema Framework
+    Ocsf,
+}
+
+impl From<Schema> for OutputFormat {
+    fn from(schema: Schema) -> OutputFormat {
+        match schema {
+            Schema::Coder => OutputFormat::Json,
+            Schema::Ecs => OutputFormat::Ecs,
+            Schema::Ocsf => OutputFormat::Ocsf,
+        }
+    }
+}
+
+fn parse_line_bytes(word: &str) -> Result<u32, String> {
+    match parse_bytes_u32(word)? {
+        bytes if bytes >= MIN_LINE => Ok(bytes),
+        _ => Err(format!("at least {MIN_LINE}")),
+    }
+}

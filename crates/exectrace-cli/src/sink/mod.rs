@@ -1,0 +1,206 @@
+//! Where lines go: one or several outputs, each of which gets every line.
+//!
+//! The first output says what is in the log: what it does not take is told to be missing, and no other output gets it.
+//! What another one does not take is missing from that one only, which the log tells as `dropped`. No output here is
+//! farther away than a disk; what goes over the network waits in a spool (`network`).
+
+mod file;
+mod lines;
+#[cfg(feature = "ship")]
+mod network;
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+#[cfg(feature = "ship")]
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use exectrace_sinks::dropped::{Dropped, DroppedLines, Number, Reason};
+use exectrace_sinks::schema::Format;
+
+pub(crate) use self::file::{RotatedFile, Rotation};
+pub(crate) use self::lines::{LineSink, Stopped};
+#[cfg(feature = "ship")]
+pub(crate) use self::network::NetworkSink;
+
+/// All outputs of a log.
+pub(crate) struct Outputs {
+    first: Output,
+    others: Vec<Output>,
+    format: Format,
+    /// Bytes that the first one took so far.
+    taken: Arc<AtomicU64>,
+    dropped: DroppedLines,
+}
+
+/// One of them.
+pub(crate) struct Output {
+    place: Place,
+    /// The last write failed.
+    failing: bool,
+}
+
+/// Where it is.
+pub(crate) enum Place {
+    Stdout(LineSink),
+    File(RotatedFile),
+    #[cfg(feature = "ship")]
+    Network(Box<NetworkSink>),
+}
+
+impl Outputs {
+    /// `None` if there is no place. Lines for stdout and files get this schema.
+    pub(crate) fn of(places: Vec<Place>, format: Format, dropped: DroppedLines) -> Option<Outputs> {
+        let mut outputs = places.into_iter().map(|place| Output { place, failing: false });
+        let first = outputs.next()?;
+        let taken = match &first.place {
+            Place::Stdout(sink) => sink.taken(),
+            Place::File(file) => file.taken(),
+            #[cfg(feature = "ship")]
+            Place::Network(_) => Arc::default(),
+        };
+        Some(Outputs { first, others: outputs.collect(), format, taken, dropped })
+    }
+
+    /// How many bytes the first one took, for who waits for it.
+    pub(crate) fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
+    }
+
+    /// The schema of its lines.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether all that there is is people who look at it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.others.is_empty() && matches!(&self.first.place, Place::Stdout(sink) if sink.is_terminal())
+    }
+
+    /// Begins to send over the network, by threads that have the rights of this one.
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
+        #[cfg(feature = "ship")]
+        for output in std::iter::once(&mut self.first).chain(&mut self.others) {
+            if let Place::Network(network) = &mut output.place {
+                network.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes whole lines with consecutive numbers, of which the first one is given. On an error, returns how many bytes of
+    /// them the first output has.
+    pub(crate) fn write_lines(&mut self, lines: &[u8], first: Number) -> Result<(), Stopped> {
+        let result = self.first.write(lines, first, self.format);
+        let whole_bytes = result.as_ref().map_or_else(|stopped| stopped.whole_bytes, |()| lines.len());
+        #[cfg(feature = "ship")]
+        if matches!(self.first.place, Place::Network(_)) {
+            self.taken.fetch_add(whole_bytes as u64, Ordering::Relaxed);
+        }
+        for output in &mut self.others {
+            output.write_or_drop(&lines[..whole_bytes], first, self.format, &self.dropped);
+        }
+        result
+    }
+
+    /// What an output does not have, since it was last asked.
+    pub(crate) fn dropped(&self) -> Vec<Dropped> {
+        self.dropped.take()
+    }
+
+    /// Ends the outputs: what goes over the network is sent until a deadline. What was not sent by then is kept for the next
+    /// start, and named.
+    pub(crate) fn finish(self, deadline: Instant) {
+        for output in std::iter::once(self.first).chain(self.others) {
+            match output.place {
+                Place::Stdout(_) => {}
+                Place::File(file) => file.finish(),
+                #[cfg(feature = "ship")]
+                Place::Network(network) => network.finish(deadline),
+            }
+        }
+        let _ = deadline;
+        for Dropped { sink, reason, lines, .. } in self.dropped.take() {
+            tracing::error!(
+                sink,
+                reason = reason.name(),
+                lines,
+                "lines are missing from a sink, and its log does not say so"
+            );
+        }
+    }
+}
+
+impl Output {
+    fn write(&mut self, lines: &[u8], first: Number, format: Format) -> Result<(), Stopped> {
+        match &mut self.place {
+            Place::Stdout(sink) => dressed(lines, format, |lines| sink.write_lines(lines)),
+            Place::File(file) => dressed(lines, format, |lines| file.write_lines(lines)),
+            #[cfg(feature = "ship")]
+            Place::Network(network) => {
+                network.append(lines, first);
+                Ok(())
+            }
+        }
+    }
+
+    /// What it does not take is noted.
+    fn write_or_drop(&mut self, lines: &[u8], first: Number, format: Format, dropped: &DroppedLines) {
+        let result = self.write(lines, first, format);
+        let sink = self.name();
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(sink, "the sink can be written again");
+                }
+            }
+            Err(Stopped { whole_bytes, error }) => {
+                let (before, count) = (count_lines(&lines[..whole_bytes]), count_lines(&lines[whole_bytes..]));
+                let number = |behind| Some(Number { line: first.line + behind, ..first });
+                let (first, last) = (number(before), number(before + count - 1));
+                dropped.add(Dropped { sink, reason: Reason::WriteFailed, lines: count, first, last });
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(sink, "a sink cannot be written, what it lacks will be counted: {error}");
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match &self.place {
+            Place::Stdout(_) => "stdout",
+            Place::File(_) => "file",
+            #[cfg(feature = "ship")]
+            Place::Network(network) => network.name(),
+        }
+    }
+}
+
+/// Writes lines in their schema; what was written is told in bytes of the lines that came in.
+fn dressed(lines: &[u8], format: Format, write: impl FnOnce(&[u8]) -> Result<(), Stopped>) -> Result<(), Stopped> {
+    if format == Format::Coder {
+        return write(lines);
+    }
+    let mut out = Vec::with_capacity(lines.len() * 2);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let dressed: Cow<'_, [u8]> = format.dress(line.strip_suffix(b"\n").unwrap_or(line));
+        out.extend_from_slice(&dressed);
+        out.push(b'\n');
+    }
+    write(&out).map_err(|Stopped { whole_bytes, error }| {
+        let written = count_lines(&out[..whole_bytes]);
+        let whole = lines.split_inclusive(|byte| *byte == b'\n').take(usize::try_from(written).unwrap_or(usize::MAX));
+        Stopped { whole_bytes: whole.map(<[u8]>::len).sum(), error }
+    })
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// An output that is gone for good.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
