@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use exectrace_sinks::schema::Format;
 
 /// The file name by which kubectl finds its plugin `exectrace`, and what one calls it then.
 const PLUGIN: &str = "kubectl-exectrace";
@@ -186,9 +185,6 @@ pub(crate) struct SidecarArgs {
     /// A folder of labels, one file each, as a downward-API volume makes it; read again when it changes
     #[arg(long, value_name = "DIR")]
     pub(crate) labels_dir: Option<PathBuf>,
-    /// The schema of the lines
-    #[arg(short = 'f', long, value_enum, default_value_t = sinks::Schema::Coder)]
-    pub(crate) format: sinks::Schema,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
@@ -370,24 +366,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum OutputFormat {
     Auto,
     Text,
-    /// JSON in our own schema, which queries and `exectrace verify` know
-    #[value(alias = "coder")]
     Json,
-    /// JSON in the Elastic Common Schema
-    Ecs,
-    /// JSON in the Open Cybersecurity Schema Framework
-    Ocsf,
-}
-
-impl OutputFormat {
-    /// The schema of its lines, where these are JSON.
-    pub(crate) fn schema(self) -> Format {
-        match self {
-            OutputFormat::Auto | OutputFormat::Text | OutputFormat::Json => Format::Coder,
-            OutputFormat::Ecs => Format::Ecs,
-            OutputFormat::Ocsf => Format::Ocsf,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -16,6 +16,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+#[cfg(feature = "ship")]
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::exit::{Exit, Failed};
@@ -100,6 +102,45 @@ fn name(what: What) -> &'static str {
         What::Failed => "exec-failed",
         What::Exit => "exit",
     }
+}
+
+#[cfg(feature = "ship")]
+impl Counted {
+    fn sinks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        use exectrace_sinks::counts::Counts;
+        use exectrace_sinks::dropped::Reason;
+
+        let sinks = self.0.sinks();
+        let each = |of: fn(&Counts) -> u64| {
+            sinks.iter().map(|(sink, counts)| (vec![("sink", *sink)], of(counts))).collect::<Vec<_>>()
+        };
+        counters(encoder, "sink_lines", "Lines that the place has taken", each(Counts::lines_sent))?;
+        counters(encoder, "sink_bytes", "Bytes of these", each(Counts::bytes_sent))?;
+        counters(encoder, "sink_batches", "Batches that the place has taken", each(Counts::batches_sent))?;
+        counters(encoder, "sink_retries", "Attempts that failed and were made again", each(Counts::retries))?;
+        let dropped = sinks.iter().flat_map(|(sink, counts)| {
+            Reason::ALL.map(|reason| (vec![("sink", *sink), ("reason", reason.name())], counts.dropped(reason)))
+        });
+        counters(encoder, "sink_dropped_lines", "Lines that the place will never have", dropped.collect())?;
+        gauges(encoder, "spool_lines", "Lines that wait on disk", each(Counts::spool_lines))?;
+        gauges(encoder, "spool_bytes", "Bytes that wait on disk", each(Counts::spool_bytes))?;
+        gauges(encoder, "sink_failing", "1 while the last attempt failed", each(Counts::failing))?;
+        gauges(
+            encoder,
+            "sink_last_success_seconds",
+            "When the place last took a batch, 0: never",
+            each(Counts::last_success),
+        )
+    }
+}
+
+#[cfg(feature = "ship")]
+fn gauges(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Vec<(Vec<Label>, u64)>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn counters(

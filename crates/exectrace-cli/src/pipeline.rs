@@ -55,7 +55,7 @@ impl Look {
     fn is_text(&self, is_terminal: bool) -> bool {
         match self.format {
             OutputFormat::Text => true,
-            OutputFormat::Json | OutputFormat::Ecs | OutputFormat::Ocsf => false,
+            OutputFormat::Json => false,
             OutputFormat::Auto => is_terminal,
         }
     }
@@ -429,5 +429,5 @@ fn encoder(outputs: &Outputs, plan: &Plan<'_>, scopes: bool) -> anyhow::Result<E
         args: usize::try_from(args.max_line_args).unwrap_or(usize::MAX),
     };
     let told = Told { fields: plan.logging.fields, scopes };
-    Ok(Encoder::Json(JsonEncoder::new(told, limits, outputs.format())))
+    Ok(Encoder::Json(JsonEncoder::new(told, limits)))
 }

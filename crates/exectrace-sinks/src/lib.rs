@@ -1,8 +1,7 @@
-//! Lines of the log in other schemas, and to places over the network.
+//! Lines of the log to places over the network.
 //!
 //! ```text
-//! whole lines ──► spool (on disk) ──► ship: batches, retries ──► destination: cloudwatch, otlp
-//!                                          └─ schema: coder's line to ecs, ocsf, OTLP
+//! whole lines ──► spool (on disk) ──► ship: batches, retries ──► destination: cloudwatch
 //! ```
 //!
 //! What comes in are lines as `exectrace` writes them to stdout, described in `docs/events.md`: each is JSON in one line,
@@ -16,10 +15,9 @@ pub mod counts;
 #[cfg(feature = "ship")]
 pub mod destination;
 pub mod dropped;
-#[cfg(feature = "otlp")]
-pub mod otlp;
-pub mod schema;
 #[cfg(feature = "ship")]
 pub mod ship;
 #[cfg(feature = "ship")]
 pub mod spool;
+#[cfg(feature = "ship")]
+mod tls;

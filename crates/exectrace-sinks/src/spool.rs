@@ -217,7 +217,8 @@ impl Spool {
         self.0.dropped.add(Dropped { sink: self.0.name, reason, lines, first: Some(first), last: Some(last) });
     }
 
-    pub(crate) fn counts(&self) -> &Arc<Counts> {
+    /// What is counted of its sink.
+    pub fn counts(&self) -> &Arc<Counts> {
         &self.0.counts
     }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use exectrace::{Item, PidNamespace, Scope, Tracer};
 use exectrace_redact::Redactor;
-use exectrace_sinks::schema::Format;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ground::Ground;
@@ -44,7 +43,7 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Reda
     ground.storm(execs.min(MOST))?;
 
     let told = Told { fields: Fields::Standard, scopes: false };
-    let mut encoder = JsonEncoder::new(told, Limits { bytes: 16_384, args: 100 }, Format::Coder);
+    let mut encoder = JsonEncoder::new(told, Limits { bytes: 16_384, args: 100 });
     encoder.set_labels(&labels());
     let mut seal = Seal::new(1, ChainMode::None);
     let mut books = Books::default();

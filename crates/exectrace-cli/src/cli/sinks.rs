@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{OutputFormat, parse_bytes, parse_bytes_u32};
+use super::{parse_bytes, parse_bytes_u32};
 use crate::line::json::MIN_LINE;
 
 /// The outputs, all of them at once.
@@ -42,9 +42,6 @@ pub(crate) struct SinkArgs {
     #[cfg(feature = "cloudwatch")]
     #[command(flatten)]
     pub(crate) cloudwatch: CloudWatchArgs,
-    #[cfg(feature = "otlp")]
-    #[command(flatten)]
-    pub(crate) otlp: OtlpArgs,
 }
 
 /// An output.
@@ -56,9 +53,6 @@ pub(crate) enum SinkName {
     /// Amazon CloudWatch Logs
     #[cfg(feature = "cloudwatch")]
     Cloudwatch,
-    /// A collector of OpenTelemetry's
-    #[cfg(feature = "otlp")]
-    Otlp,
 }
 
 impl SinkArgs {
@@ -133,42 +127,7 @@ pub(crate) struct CloudWatchArgs {
     pub(crate) endpoint: Option<String>,
     /// Days that a group keeps events, of one that is made here [default: for ever]
     #[arg(long = "cloudwatch-retention-days", value_name = "N")]
-    pub(crate) retention_days: Option<u32>,
-}
-
-#[cfg(feature = "otlp")]
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Outputs over the network")]
-pub(crate) struct OtlpArgs {
-    /// Where the collector is: http://HOST:4318, or http://HOST:4317 for gRPC
-    #[arg(long = "otlp-endpoint", value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    pub(crate) endpoint: Option<String>,
-    /// How to talk to it
-    #[arg(long = "otlp-protocol", value_enum, default_value_t = OtlpProtocol::HttpProtobuf, env = "OTEL_EXPORTER_OTLP_PROTOCOL")]
-    pub(crate) protocol: OtlpProtocol,
-    /// A header of each request, such as one that authorizes: K=V; repeatable, or with commas. What is secret belongs into
-    /// the variable, which no list of processes shows
-    #[arg(long = "otlp-header", value_name = "K=V", value_delimiter = ',', value_parser = super::parse_label,
-        env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
-    pub(crate) headers: Vec<(String, String)>,
-    /// Compression of requests
-    #[arg(long = "otlp-compression", value_enum, default_value_t = OtlpCompression::None, env = "OTEL_EXPORTER_OTLP_COMPRESSION")]
-    pub(crate) compression: OtlpCompression,
-}
-
-#[cfg(feature = "otlp")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OtlpProtocol {
-    #[value(name = "http/protobuf", alias = "http")]
-    HttpProtobuf,
-    Grpc,
-}
-
-#[cfg(feature = "otlp")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OtlpCompression {
-    None,
-    Gzip,
+    pub(crate) retention_days: Option<i32>,
 }
 
 /// What becomes of secrets in arguments.
@@ -191,27 +150,6 @@ pub(crate) struct RedactArgs {
 pub(crate) enum Switch {
     On,
     Off,
-}
-
-/// The schema of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Schema {
-    /// Our own, which queries and `exectrace verify` know
-    Coder,
-    /// Elastic Common Schema
-    Ecs,
-    /// Open Cybersecurity Schema Framework
-    Ocsf,
-}
-
-impl From<Schema> for OutputFormat {
-    fn from(schema: Schema) -> OutputFormat {
-        match schema {
-            Schema::Coder => OutputFormat::Json,
-            Schema::Ecs => OutputFormat::Ecs,
-            Schema::Ocsf => OutputFormat::Ocsf,
-        }
-    }
 }
 
 fn parse_line_bytes(word: &str) -> Result<u32, String> {

@@ -18,7 +18,7 @@ use super::proc;
 use crate::attach::{self, Attempts};
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
-use crate::labels::LabelSource;
+use crate::labels::{LabelSource, Labels};
 use crate::line::Why;
 use crate::log::Log;
 use crate::pipeline::{Account, Look, Pipeline, Plan};
@@ -35,7 +35,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let opened = Log::open(&args.logging, args.output, 1)?;
+    let opened = Log::open(&args.logging, args.output, &Labels::new(), 1)?;
     let mut attempts = Attempts::of(&args.logging)?;
     let mut tracer = attach::open(&args.logging, None, &mut attempts)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.

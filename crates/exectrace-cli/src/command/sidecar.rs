@@ -10,7 +10,7 @@ use exectrace::{Known, PidNamespace, Pod, Scope, ScopeError, Tracer};
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
 use crate::capabilities;
-use crate::cli::SidecarArgs;
+use crate::cli::{OutputFormat, SidecarArgs};
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
@@ -29,8 +29,8 @@ pub(crate) fn main(args: SidecarArgs) -> ExitCode {
 /// start anew.
 fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    labels(args)?;
-    let mut next = Some((Log::open(&args.logging, args.format.into(), RUNS)?, None));
+    let known = labels(args)?.read()?;
+    let mut next = Some((Log::open(&args.logging, OutputFormat::Json, &known, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     let mut is_announced = false;
     while let Some((log, until)) = next {
@@ -54,7 +54,7 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
         };
         let plan = Plan {
             logging: &args.logging,
-            look: Look { format: args.format.into(), tree: false },
+            look: Look { format: OutputFormat::Json, tree: false },
             labels: labels(args)?,
             watch,
             service: Some(&args.service),

@@ -10,7 +10,7 @@ use exectrace::{Cgroup, Known, PidNamespace, Scope, ScopeError, Tree};
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
 use crate::cli::{TargetArgs, TraceArgs};
-use crate::labels::LabelSource;
+use crate::labels::{LabelSource, Labels};
 use crate::log::Log;
 use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
@@ -22,7 +22,7 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let mut next = Some((Log::open(&args.logging, args.format, RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, args.format, &Labels::new(), RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;

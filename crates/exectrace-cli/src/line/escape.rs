@@ -21,7 +21,7 @@ impl Serialize for Text<'_> {
     }
 }
 
-fn to_text(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn to_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(MARK) => Cow::Borrowed(text),
         _ => Cow::Owned(mark_bytes(bytes)),

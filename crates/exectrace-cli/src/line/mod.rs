@@ -7,6 +7,8 @@ pub(crate) mod paint;
 pub(crate) mod samples;
 pub(crate) mod text;
 
+pub(crate) use self::escape::to_text;
+
 use std::time::SystemTime;
 
 use exectrace::{Ended, Event, FailedExec, Gone, Running, ScopeId, What};

@@ -1,7 +1,7 @@
 //! `exectrace logs`: the log of workspaces, from their pods or from files, in one order. `docs/logs.md` is its manual.
 //!
 //! `source` makes `entry`s of bytes, `merge` puts those of finite sources into one order and `held` those of sources that
-//! go on (`cluster`); `show` leaves out what is not wanted and writes the rest: as it was logged, as `text` or as a `tree`, in the words
+//! go on (`cluster`); `join` puts lines of one exec together for people, and `show` leaves out what is not wanted and writes the rest: as it was logged, as `text` or as a `tree`, in the words
 //! of `told`. Reads what others wrote: nothing here fails on a line, or hides one.
 
 #[cfg(feature = "kubernetes")]
@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 mod entry;
 #[cfg(feature = "kubernetes")]
 mod held;
+mod join;
 mod merge;
 mod show;
 mod source;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use super::entry::{Entry, Kind};
+use super::join::Joiner;
 use super::text::Text;
 use super::tree::Trees;
 use crate::line::paint::printable;
@@ -39,17 +40,29 @@ pub(crate) struct Show<W> {
     wanted: Wanted,
     form: Form,
     out: W,
+    /// People see a process once, however many lines it takes.
+    joiner: Joiner,
     /// The last so many, until all that is old is read.
     last: VecDeque<Entry>,
 }
 
 impl<W: Write> Show<W> {
     pub(crate) fn new(wanted: Wanted, form: Form, out: W) -> Show<W> {
-        Show { wanted, form, out, last: VecDeque::new() }
+        Show { wanted, form, out, joiner: Joiner::default(), last: VecDeque::new() }
     }
 
     /// Takes the next line.
     pub(crate) fn take(&mut self, entry: Entry) -> io::Result<()> {
+        if matches!(self.form, Form::Json | Form::JsonToTerminal) {
+            return self.take_whole(entry);
+        }
+        let mut joiner = std::mem::take(&mut self.joiner);
+        let taken = joiner.take(entry, |entry| self.take_whole(entry));
+        self.joiner = joiner;
+        taken
+    }
+
+    fn take_whole(&mut self, entry: Entry) -> io::Result<()> {
         if !self.wants(&entry) {
             return Ok(());
         }
@@ -72,6 +85,8 @@ impl<W: Write> Show<W> {
 
     /// All is read.
     pub(crate) fn finish(mut self) -> io::Result<()> {
+        let mut joiner = std::mem::take(&mut self.joiner);
+        joiner.finish(|entry| self.take_whole(entry))?;
         self.go_on()?;
         if let Form::Trees(trees) = self.form {
             trees.draw(&mut self.out)?;

@@ -42,6 +42,8 @@ pub(crate) struct Exec {
     #[serde(default)]
     partial: Vec<String>,
     error: Option<String>,
+    /// Of this many lines, not all are there; or it was not put together.
+    parts: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,7 +94,12 @@ impl Told {
             "exec-failed" => Told::Failed(Exec::of(&fields)?),
             "running" => Told::Running(Exec::of(&fields)?),
             "exit" => Told::Ended(body(&fields, "event")?),
+            "continued" => {
+                let cmdline = fields.get("cmdline")?.as_str()?;
+                Note::bad(format!("arguments of a line that is missing: {}", printable(&bytes_of(cmdline))))
+            }
             "lost" => lost(fields.get("lost")?)?,
+            "dropped" => dropped(fields.get("dropped")?)?,
             "watchdog" => match fields.get("watchdog")?.get("seen")?.as_bool()? {
                 true => Note::bad("the kernel program sees execs again".to_owned()),
                 false => Note::bad("the kernel program sees nothing".to_owned()),
@@ -118,6 +125,9 @@ impl Exec {
     /// What was executed.
     pub(crate) fn words(&self, pen: Pen) -> String {
         let mut words = self.command();
+        if self.parts.is_some() {
+            words.push_str(&pen.styled(BAD, " … (arguments missing)"));
+        }
         if self.truncated {
             let missing = self.argv_bytes.zip(self.argv_kept_bytes).map(|(all, kept)| all.saturating_sub(kept));
             let more = missing.map_or_else(|| " … more".to_owned(), |missing| format!(" … {missing} more bytes"));
@@ -194,6 +204,12 @@ fn lost(lost: &Value) -> Option<Told> {
     Some(Note::bad(format!("{count} {} lost: {}", printable(what.as_bytes()), printable(reason.as_bytes()))))
 }
 
+fn dropped(dropped: &Value) -> Option<Told> {
+    let text = |name| dropped.get(name).and_then(Value::as_str).map(|text| printable(text.as_bytes()));
+    let lines = dropped.get("lines")?.as_u64()?;
+    Some(Note::bad(format!("{lines} lines are missing from the sink {}: {}", text("sink")?, text("reason")?)))
+}
+
 fn labels_changed(before: &Value, now: &Value) -> Option<Told> {
     let (before, now) = (before.as_object()?, now.as_object()?);
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
@@ -239,7 +255,7 @@ fn message(line: &Line<'_>, fields: &Map<String, Value>) -> Told {
 }
 
 /// Bytes of the workspace from a string of the log: `docs/events.md`, "Strings".
-fn bytes_of(text: &str) -> Vec<u8> {
+pub(super) fn bytes_of(text: &str) -> Vec<u8> {
     let mut parts = text.split('\u{fffd}');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

@@ -9,7 +9,6 @@ mod lines;
 #[cfg(feature = "ship")]
 mod network;
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +17,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use exectrace_sinks::dropped::{Dropped, DroppedLines, Number, Reason};
-use exectrace_sinks::schema::Format;
 
 pub(crate) use self::file::{RotatedFile, Rotation};
 pub(crate) use self::lines::{LineSink, Stopped};
@@ -29,7 +27,6 @@ pub(crate) use self::network::NetworkSink;
 pub(crate) struct Outputs {
     first: Output,
     others: Vec<Output>,
-    format: Format,
     /// Bytes that the first one took so far.
     taken: Arc<AtomicU64>,
     dropped: DroppedLines,
@@ -51,8 +48,8 @@ pub(crate) enum Place {
 }
 
 impl Outputs {
-    /// `None` if there is no place. Lines for stdout and files get this schema.
-    pub(crate) fn of(places: Vec<Place>, format: Format, dropped: DroppedLines) -> Option<Outputs> {
+    /// `None` if there is no place.
+    pub(crate) fn of(places: Vec<Place>, dropped: DroppedLines) -> Option<Outputs> {
         let mut outputs = places.into_iter().map(|place| Output { place, failing: false });
         let first = outputs.next()?;
         let taken = match &first.place {
@@ -61,17 +58,12 @@ impl Outputs {
             #[cfg(feature = "ship")]
             Place::Network(_) => Arc::default(),
         };
-        Some(Outputs { first, others: outputs.collect(), format, taken, dropped })
+        Some(Outputs { first, others: outputs.collect(), taken, dropped })
     }
 
     /// How many bytes the first one took, for who waits for it.
     pub(crate) fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
-    }
-
-    /// The schema of its lines.
-    pub(crate) fn format(&self) -> Format {
-        self.format
     }
 
     /// Whether all that there is is people who look at it.
@@ -90,17 +82,27 @@ impl Outputs {
         Ok(())
     }
 
+    /// What is counted of each sink over the network.
+    #[cfg(feature = "ship")]
+    pub(crate) fn counts(&self) -> Vec<(&'static str, Arc<exectrace_sinks::counts::Counts>)> {
+        let counts = |output: &Output| match &output.place {
+            Place::Network(network) => Some((network.name(), network.counts())),
+            Place::Stdout(_) | Place::File(_) => None,
+        };
+        std::iter::once(&self.first).chain(&self.others).filter_map(counts).collect()
+    }
+
     /// Writes whole lines with consecutive numbers, of which the first one is given. On an error, returns how many bytes of
     /// them the first output has.
     pub(crate) fn write_lines(&mut self, lines: &[u8], first: Number) -> Result<(), Stopped> {
-        let result = self.first.write(lines, first, self.format);
+        let result = self.first.write(lines, first);
         let whole_bytes = result.as_ref().map_or_else(|stopped| stopped.whole_bytes, |()| lines.len());
         #[cfg(feature = "ship")]
         if matches!(self.first.place, Place::Network(_)) {
             self.taken.fetch_add(whole_bytes as u64, Ordering::Relaxed);
         }
         for output in &mut self.others {
-            output.write_or_drop(&lines[..whole_bytes], first, self.format, &self.dropped);
+            output.write_or_drop(&lines[..whole_bytes], first, &self.dropped);
         }
         result
     }
@@ -121,7 +123,6 @@ impl Outputs {
                 Place::Network(network) => network.finish(deadline),
             }
         }
-        let _ = deadline;
         for Dropped { sink, reason, lines, .. } in self.dropped.take() {
             tracing::error!(
                 sink,
@@ -134,10 +135,10 @@ impl Outputs {
 }
 
 impl Output {
-    fn write(&mut self, lines: &[u8], first: Number, format: Format) -> Result<(), Stopped> {
+    fn write(&mut self, lines: &[u8], first: Number) -> Result<(), Stopped> {
         match &mut self.place {
-            Place::Stdout(sink) => dressed(lines, format, |lines| sink.write_lines(lines)),
-            Place::File(file) => dressed(lines, format, |lines| file.write_lines(lines)),
+            Place::Stdout(sink) => sink.write_lines(lines),
+            Place::File(file) => file.write_lines(lines),
             #[cfg(feature = "ship")]
             Place::Network(network) => {
                 network.append(lines, first);
@@ -147,8 +148,8 @@ impl Output {
     }
 
     /// What it does not take is noted.
-    fn write_or_drop(&mut self, lines: &[u8], first: Number, format: Format, dropped: &DroppedLines) {
-        let result = self.write(lines, first, format);
+    fn write_or_drop(&mut self, lines: &[u8], first: Number, dropped: &DroppedLines) {
+        let result = self.write(lines, first);
         let sink = self.name();
         match result {
             Ok(()) => {
@@ -176,24 +177,6 @@ impl Output {
             Place::Network(network) => network.name(),
         }
     }
-}
-
-/// Writes lines in their schema; what was written is told in bytes of the lines that came in.
-fn dressed(lines: &[u8], format: Format, write: impl FnOnce(&[u8]) -> Result<(), Stopped>) -> Result<(), Stopped> {
-    if format == Format::Coder {
-        return write(lines);
-    }
-    let mut out = Vec::with_capacity(lines.len() * 2);
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        let dressed: Cow<'_, [u8]> = format.dress(line.strip_suffix(b"\n").unwrap_or(line));
-        out.extend_from_slice(&dressed);
-        out.push(b'\n');
-    }
-    write(&out).map_err(|Stopped { whole_bytes, error }| {
-        let written = count_lines(&out[..whole_bytes]);
-        let whole = lines.split_inclusive(|byte| *byte == b'\n').take(usize::try_from(written).unwrap_or(usize::MAX));
-        Stopped { whole_bytes: whole.map(<[u8]>::len).sum(), error }
-    })
 }
 
 fn count_lines(lines: &[u8]) -> u64 {

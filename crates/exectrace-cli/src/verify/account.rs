@@ -19,6 +19,8 @@ pub(super) struct Account {
     pub(super) exits: u64,
     pub(super) running: u64,
     pub(super) args_cut: u64,
+    /// Processes of which lines with arguments are missing.
+    pub(super) args_missing: u64,
     pub(super) without_id: u64,
     /// Lines that a later run tells again.
     pub(super) told_again: u64,
@@ -194,7 +196,7 @@ impl<'a> Judge<'a> {
                 }
             }
             LineKind::Stop => self.stop(at, record),
-            LineKind::ScopeGone | LineKind::LabelsChanged => {}
+            LineKind::ScopeGone | LineKind::LabelsChanged | LineKind::Continued | LineKind::Dropped => {}
             LineKind::Unknown => self.account.unknown += 1,
             LineKind::Broken => self.interval.unreadable = true,
         }

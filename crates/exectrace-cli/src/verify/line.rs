@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::UNIX_EPOCH;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::dropped::{self, Dropped};
+use super::parts::{Continued, First};
 use super::sums::Counted;
 use crate::seal::{Sealed, parse_seal};
 
@@ -47,10 +50,14 @@ pub(super) enum Message<'a> {
         /// 0: not told.
         scope: u32,
         truncated: bool,
+        /// Others follow it.
+        first: Option<First>,
     },
-    Running,
+    Running(Option<First>),
     LabelsChanged,
-    ExecFailed,
+    ExecFailed(Option<First>),
+    Continued(Continued),
+    Dropped(Dropped),
     Exit,
     ScopeGone,
     Lost(Lost),
@@ -214,6 +221,70 @@ struct Event<'a> {
     scope: u32,
     #[serde(default)]
     truncated: bool,
+    parts: Option<u64>,
+    argc: Option<u64>,
+    #[serde(default)]
+    argv: Count,
+}
+
+/// Elements of an array that nobody stores.
+#[derive(Default)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Count, D::Error> {
+        struct Counter;
+        impl<'de> Visitor<'de> for Counter {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Count, A::Error> {
+                let mut count = 0;
+                while elements.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Count(count))
+            }
+        }
+        deserializer.deserialize_seq(Counter)
+    }
+}
+
+impl Event<'_> {
+    fn first(&self) -> Option<First> {
+        let Event { parts, argc, argv: Count(args), truncated, .. } = self;
+        let parts = parts.filter(|parts| *parts > 1)?;
+        Some(First { parts, args: *args, of_args: argc.filter(|_| !truncated) })
+    }
+}
+
+#[derive(Deserialize)]
+struct ContinuedBody<'a> {
+    #[serde(borrow)]
+    of: Cow<'a, str>,
+    part: u64,
+    parts: u64,
+    #[serde(default)]
+    argv: Count,
+    #[serde(default)]
+    joined: bool,
+}
+
+/// `None` if it is none: the first of several lines is no part of them.
+fn continued(fields: &str) -> Option<Continued> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(fields).ok()?;
+    let ContinuedBody { of, part, parts, argv: Count(args), joined } =
+        serde_json::from_str(members.get("event")?.get()).ok()?;
+    (part > 1).then(|| Continued { of: dropped::number(&of), part, parts, args, joined })
+}
+
+/// Of a line whose event can have others that follow; one that cannot be read has none.
+fn first(fields: &str) -> Option<First> {
+    let fields: ExecFields<'_> = serde_json::from_str(fields).ok()?;
+    fields.event.first()
 }
 
 #[derive(Deserialize)]
@@ -256,8 +327,9 @@ fn parse_exec(line: &[u8]) -> Option<Content<'_>> {
     if outer.msg != "exec" {
         return None;
     }
-    let Event { id, scope, truncated } = outer.fields.event;
-    let message = Message::Exec { id, scope, truncated };
+    let first = outer.fields.event.first();
+    let Event { id, scope, truncated, .. } = outer.fields.event;
+    let message = Message::Exec { id, scope, truncated, first };
     Some(Content { time: Some(parse_time(outer.ts)?), labels: outer.fields.labels, message })
 }
 
@@ -265,9 +337,11 @@ fn parse_other(line: &[u8]) -> Option<Content<'_>> {
     let outer: Outer<&RawValue> = serde_json::from_slice(line).ok()?;
     let fields = outer.fields.get();
     let message = match outer.msg.as_ref() {
-        "running" => Message::Running,
+        "running" => Message::Running(first(fields)),
         "labels-changed" => Message::LabelsChanged,
-        "exec-failed" => Message::ExecFailed,
+        "exec-failed" => Message::ExecFailed(first(fields)),
+        "continued" => continued(fields).map_or(Message::Broken, Message::Continued),
+        "dropped" => body(fields, "dropped").map_or(Message::Broken, Message::Dropped),
         "exit" => Message::Exit,
         "scope-gone" => Message::ScopeGone,
         "exec" => return None,
@@ -289,12 +363,14 @@ fn body<T: for<'a> Deserialize<'a>>(fields: &str, name: &str) -> Option<T> {
 }
 
 fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
-    const LOG: [&str; 11] = [
+    const LOG: [&str; 13] = [
         "start",
         "running",
         "exec",
         "exec-failed",
         "exit",
+        "continued",
+        "dropped",
         "lost",
         "ledger",
         "watchdog",

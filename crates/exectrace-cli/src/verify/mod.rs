@@ -6,8 +6,10 @@
 
 mod account;
 mod chain;
+mod dropped;
 mod finding;
 mod line;
+mod parts;
 mod record;
 mod report;
 mod streams;
@@ -29,6 +31,7 @@ use self::account::Account;
 use self::chain::Chained;
 use self::finding::{Finding, Kind, Place};
 use self::line::{Content, Message, Parsed, Time};
+use self::parts::First;
 use self::record::{Detail, LineKind, Link, Record};
 use crate::input;
 use crate::seal::{AHEAD, ChainKey, KeyedReader, Run, Sealed, digest};
@@ -44,6 +47,8 @@ pub(crate) struct Verifier {
     records: Vec<Record>,
     links: Vec<Link>,
     details: Vec<Detail>,
+    /// Lines that others follow, by index of the run and number.
+    firsts: HashMap<(u32, u64), First>,
     strays: Vec<Stray>,
     findings: Vec<Finding>,
     inputs: Vec<Input>,
@@ -96,6 +101,7 @@ impl Verifier {
             records: Vec::new(),
             links: Vec::new(),
             details: Vec::new(),
+            firsts: HashMap::new(),
             strays: Vec::new(),
             findings: Vec::new(),
             inputs: Vec::new(),
@@ -184,6 +190,9 @@ impl Verifier {
             stray.to = stray.to.or(content.time);
         }
         let scope = if let Message::Exec { scope, .. } = content.message { scope } else { 0 };
+        if let Message::Exec { first, .. } | Message::Running(first) | Message::ExecFailed(first) = &content.message {
+            self.firsts.extend(first.map(|first| ((index, seal.line), first)));
+        }
         let (kind, detail) = self.keep(content.message, &mut flags);
         let content = self.hasher.hash_one(bytes);
         let record = Record { line: seal.line, time, content, detail, run: index, place, link, scope, kind, flags };
@@ -223,13 +232,15 @@ impl Verifier {
                 *flags |= if truncated { record::TRUNCATED } else { 0 };
                 return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
             }
-            Message::Running => return (LineKind::Running, 0),
+            Message::Running(_) => return (LineKind::Running, 0),
             Message::LabelsChanged => return (LineKind::LabelsChanged, 0),
-            Message::ExecFailed => return (LineKind::ExecFailed, 0),
+            Message::ExecFailed(_) => return (LineKind::ExecFailed, 0),
             Message::Exit => return (LineKind::Exit, 0),
             Message::ScopeGone => return (LineKind::ScopeGone, 0),
             Message::Unknown => return (LineKind::Unknown, 0),
             Message::Broken => return (LineKind::Broken, 0),
+            Message::Continued(continued) => (LineKind::Continued, Detail::Continued(continued)),
+            Message::Dropped(dropped) => (LineKind::Dropped, Detail::Dropped(dropped)),
             Message::Lost(lost) => (LineKind::Lost, Detail::Lost(lost)),
             Message::Watchdog(watchdog) => (LineKind::Watchdog, Detail::Watchdog(watchdog)),
             Message::Ledger(ledger) => (LineKind::Ledger, Detail::Ledger(ledger)),
@@ -268,7 +279,8 @@ impl Verifier {
                 resumed: by.resumed.as_ref(),
                 is_detached: self.index.get(&by.run).is_some_and(|index| detached.contains(index)),
             });
-            let account = account::judge(run, &lines, &self.details, by, &mut findings);
+            let mut account = account::judge(run, &lines, &self.details, by, &mut findings);
+            account.args_missing = parts::judge(run, &lines, &self.details, &self.firsts, &mut findings);
             let until = resumed.map_or(u64::MAX, |by| by.resumed.line);
             execs.add(start.map_or(u32::MAX - index, |start| start.stream), index, until, &lines);
             let (first, last) = (lines[0], lines[lines.len() - 1]);
@@ -287,6 +299,7 @@ impl Verifier {
             });
         }
         streams::between(&starts, &summaries, &mut findings);
+        dropped::explain(&self.details, &mut findings);
         execs.doubled(&summaries, &self.records, &mut findings);
         findings.extend(self.strays.into_iter().map(Stray::told));
         Some(Report::new(summaries, findings, self.inputs))

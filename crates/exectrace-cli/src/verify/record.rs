@@ -3,8 +3,10 @@
 //! 56 bytes for each line, and 48 more for each that is chained without a key (or with one that was not given): its
 //! chain can only be followed when the line before it is known.
 
+use super::dropped::Dropped;
 use super::finding::Place;
 use super::line::{Ledger, Lost, Start, Stop, Time, Watchdog};
+use super::parts::Continued;
 use crate::seal::Tag;
 
 /// One line of a run.
@@ -15,7 +17,7 @@ pub(super) struct Record {
     /// A hash of the whole line, to tell doubled lines from forged ones. 64 bits under a random key: two different lines
     /// of one number pass for the same once in 2^64.
     pub(super) content: u64,
-    /// An exec: a hash of its id, 0 if it has none. Start, lost, ledger, watchdog, stop: index of its [`Detail`].
+    /// An exec: a hash of its id, 0 if it has none. Start, lost, ledger, watchdog, stop, continued, dropped: index of its [`Detail`].
     pub(super) detail: u64,
     /// Index of the run.
     pub(super) run: u32,
@@ -61,6 +63,8 @@ pub(super) enum LineKind {
     ExecFailed,
     Exit,
     ScopeGone,
+    Continued,
+    Dropped,
     Lost,
     Ledger,
     Watchdog,
@@ -85,4 +89,6 @@ pub(super) enum Detail {
     Ledger(Box<Ledger>),
     Watchdog(Watchdog),
     Stop(Stop),
+    Continued(Continued),
+    Dropped(Dropped),
 }

@@ -69,6 +69,7 @@ impl Report {
         }
         for (count, what) in [
             (self.note(|run| run.account.args_cut), "execs have not all of their arguments"),
+            (self.note(|run| run.account.args_missing), "processes lack arguments, whose lines are missing"),
             (self.note(|run| run.account.without_id), "execs have no id: whether one is told twice cannot be seen"),
             (self.note(|run| run.account.running), "lines tell what ran already when a run began"),
             (self.note(|run| run.account.told_again), "lines are told again by a later run and were not counted"),
@@ -173,6 +174,7 @@ impl Report {
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
             "notes": {
                 "args_cut": self.note(|run| run.account.args_cut),
+                "args_missing": self.note(|run| run.account.args_missing),
                 "without_id": self.note(|run| run.account.without_id),
                 "running": self.note(|run| run.account.running),
                 "told_again": self.note(|run| run.account.told_again),

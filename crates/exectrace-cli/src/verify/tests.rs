@@ -1,6 +1,7 @@
 //! True logs of made-up runs, and what becomes of the verdict when somebody changes them.
 
 mod made;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

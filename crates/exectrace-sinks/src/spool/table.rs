@@ -224,10 +224,10 @@ impl Table {
         let pages: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
         let end = u64::try_from(pages).unwrap_or_default() * self.page_bytes;
         let room = bytes + SPARE_PAGES * self.page_bytes;
-        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), end, room) {
-            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => return Ok(false),
-            // Where a file system cannot do that it shows below.
-            Err(_) | Ok(()) => {}
+        // Where a file system cannot do that it shows below.
+        let given = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), end, room);
+        if let Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) = given {
+            return Ok(false);
         }
         let make = || {
             self.restart_log()?;

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use exectrace::{Event, ExecId, FailedExec, Running};
-use exectrace_sinks::schema::Format;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -101,9 +100,7 @@ pub(crate) struct Told {
 /// Writes lines as JSON.
 pub(crate) struct JsonEncoder {
     told: Told,
-    /// Of a line in the schema that it will have in the end.
     limits: Limits,
-    format: Format,
     labels: Box<RawValue>,
 }
 
@@ -114,8 +111,8 @@ pub(crate) struct Lines<'a, F> {
 }
 
 impl JsonEncoder {
-    pub(crate) fn new(told: Told, limits: Limits, format: Format) -> JsonEncoder {
-        JsonEncoder { told, limits, format, labels: raw(&Map::new()) }
+    pub(crate) fn new(told: Told, limits: Limits) -> JsonEncoder {
+        JsonEncoder { told, limits, labels: raw(&Map::new()) }
     }
 
     /// The labels of all lines from now on, encoded once.
@@ -174,7 +171,7 @@ impl JsonEncoder {
         place: Place<'_>,
         lines: &mut Lines<'_, F>,
     ) {
-        let most = self.limits.bytes.saturating_sub(self.format.growth(self.labels.get().len()) + SEAL);
+        let most = self.limits.bytes.saturating_sub(SEAL);
         let whole = First::whole(&process.argv, place.redacted);
         // In cmdline and in argv; what is longer need not be tried.
         let fits = 2 * process.argv.iter().map(|arg| arg.len()).sum::<usize>() <= most;

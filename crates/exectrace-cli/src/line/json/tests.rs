@@ -58,7 +58,7 @@ fn labels() -> BTreeMap<String, String> {
 const LIMITS: Limits = Limits { bytes: 16_384, args: 100 };
 
 fn encoder(told: Told, limits: Limits) -> JsonEncoder {
-    JsonEncoder::new(told, limits, Format::Coder)
+    JsonEncoder::new(told, limits)
 }
 
 /// Writes a line as the writer does.
