@@ -35,6 +35,7 @@ image: build
 	scripts/build-image $(BINARY) target/image/exectrace.tar
 
 test: test-deps chart-deps build lint
+	@tests/counterparts/prepare
 	cargo test --workspace --locked -- --test-threads=1
 	tests/charts/run
 

@@ -64,12 +64,35 @@ impl RotatedFile {
 
     /// Writes whole lines; see [`LineSink::write_lines`].
     pub(crate) fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
-        if self.limit.is_some_and(|limit| self.bytes > 0 && self.bytes + lines.len() as u64 > limit) {
-            self.put_aside();
+        let mut written = 0;
+        while written < lines.len() {
+            let rest = &lines[written..];
+            let piece = self.fitting(rest);
+            if piece == 0 {
+                self.put_aside();
+                continue;
+            }
+            let result = self.sink.write_lines(&rest[..piece]);
+            result.map_err(|stopped| Stopped { whole_bytes: written + stopped.whole_bytes, ..stopped })?;
+            self.bytes += piece as u64;
+            written += piece;
         }
-        self.sink.write_lines(lines)?;
-        self.bytes += lines.len() as u64;
         Ok(())
+    }
+
+    /// How many bytes of lines the file has room for; one line that is larger than the limit has a file of its own.
+    fn fitting(&self, lines: &[u8]) -> usize {
+        let Some(limit) = self.limit else { return lines.len() };
+        let room = usize::try_from(limit.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
+        if lines.len() <= room {
+            return lines.len();
+        }
+        let end = |line: usize| line + 1;
+        let whole = lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, end);
+        if whole == 0 && self.bytes == 0 {
+            return lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), end);
+        }
+        whole
     }
 
     /// Waits until all that was put aside is compressed.

@@ -56,10 +56,10 @@ impl Line {
     /// What the line tells, but for labels and command line: its number is in it. `None` for a message.
     pub(crate) fn body(&self) -> Option<&Value> {
         let name = match self.msg() {
-            "exec" | "exec-failed" | "exit" | "running" => "event",
+            "exec" | "exec-failed" | "exit" | "running" | "continued" => "event",
             "scope-gone" => "gone",
             "labels-changed" => "changed",
-            msg @ ("lost" | "start" | "ledger" | "watchdog" | "stop") => msg,
+            msg @ ("lost" | "dropped" | "start" | "ledger" | "watchdog" | "stop") => msg,
             _ => return None,
         };
         Some(self.field(name))

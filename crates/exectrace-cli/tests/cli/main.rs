@@ -14,6 +14,8 @@ mod workspace;
 
 mod bench;
 mod check;
+#[cfg(feature = "cloudwatch")]
+mod cloudwatch;
 mod containers;
 mod help;
 mod kinds;
@@ -22,6 +24,7 @@ mod ledger;
 mod logs;
 mod network;
 mod output;
+mod outputs;
 mod pin;
 mod privilege;
 mod proof;
