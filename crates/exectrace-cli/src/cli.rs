@@ -78,9 +78,6 @@ pub(crate) enum Command {
     what it left running in the background is logged until then.\n\n\
     Example: exectrace run --tree -- make -j4")]
 pub(crate) struct RunArgs {
-    /// Lines for people or for machines; auto: text where the log goes to a terminal
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Auto)]
-    pub(crate) output: OutputFormat,
     /// Indent each line below the exec that led to it (text)
     #[arg(long)]
     pub(crate) tree: bool,
@@ -95,9 +92,6 @@ pub(crate) struct RunArgs {
 pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Lines for people or for machines; auto: text where the log goes to a terminal
-    #[arg(short = 'f', long, value_enum, default_value_t = OutputFormat::Auto)]
-    pub(crate) format: OutputFormat,
     /// Indent each line below the exec that led to it (text)
     #[arg(long)]
     pub(crate) tree: bool,
@@ -360,13 +354,6 @@ pub(crate) enum FailedHookArg {
 pub(crate) enum LogFormat {
     Json,
     Text,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -24,6 +24,8 @@ pub(crate) struct LabelSource {
     fixed: Labels,
     folder: Option<PathBuf>,
     pod_info: Option<PathBuf>,
+    /// Bytes that all of them may have in a line.
+    room: usize,
     seen: Fingerprint,
     current: Labels,
     failing: bool,
@@ -39,6 +41,7 @@ impl LabelSource {
             fixed: labels.into_iter().collect(),
             folder: None,
             pod_info: None,
+            room: usize::MAX,
             seen: Vec::new(),
             current: Labels::new(),
             failing: false,
@@ -55,6 +58,11 @@ impl LabelSource {
         LabelSource { pod_info, ..self }
     }
 
+    /// The same; more than so many bytes in a line are refused.
+    pub(crate) fn at_most(self, room: usize) -> LabelSource {
+        LabelSource { room, ..self }
+    }
+
     /// The labels as they are now.
     pub(crate) fn read(&mut self) -> anyhow::Result<Labels> {
         self.seen = self.fingerprint()?;
@@ -63,6 +71,13 @@ impl LabelSource {
             labels.extend(read_folder(folder)?);
         }
         labels.extend(self.fixed.clone());
+        let bytes = bytes_in_a_line(&labels)?;
+        if bytes > self.room {
+            bail!(
+                "together they take {bytes} bytes of every line, and may take {} (a quarter of --max-line)",
+                self.room
+            );
+        }
         self.current.clone_from(&labels);
         Ok(labels)
     }
@@ -111,6 +126,12 @@ impl LabelSource {
 pub(crate) struct Change {
     pub(crate) before: Labels,
     pub(crate) now: Labels,
+}
+
+/// What they take in a line, which is ASCII.
+fn bytes_in_a_line(labels: &Labels) -> anyhow::Result<usize> {
+    let json = serde_json::to_string(labels)?;
+    Ok(json.chars().map(|character| if character.is_ascii() { 1 } else { 6 * character.len_utf16() }).sum())
 }
 
 fn read_folder(folder: &Path) -> anyhow::Result<Labels> {

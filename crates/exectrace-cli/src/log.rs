@@ -8,17 +8,19 @@ use exectrace_redact::Redactor;
 #[cfg(feature = "ship")]
 use exectrace_sinks::destination::Destination;
 use exectrace_sinks::dropped::DroppedLines;
+use exectrace_sinks::schema::{Host, Schema, Translator};
 #[cfg(feature = "ship")]
-use exectrace_sinks::ship::{ShipOptions, Shipper};
+use exectrace_sinks::ship::{Dress, ShipOptions, Shipper};
 #[cfg(feature = "ship")]
 use exectrace_sinks::spool::{Spool, SpoolOptions, Sync, WhenFull};
 
-use crate::cli::sinks::{SinkArgs, SinkName};
+use crate::cli::LoggingArgs;
+use crate::cli::sinks::{OutputFormat, SinkArgs, SinkName};
 #[cfg(feature = "ship")]
 use crate::cli::sinks::{SpoolFull, SpoolSync};
-use crate::cli::{LoggingArgs, OutputFormat};
 use crate::exit::{Exit, Failed};
 use crate::labels::Labels;
+use crate::line::PodNames;
 use crate::redaction;
 use crate::seal::{ChainKey, ChainMode, Run, Seal};
 #[cfg(feature = "ship")]
@@ -38,7 +40,13 @@ pub(crate) struct Log {
 
 impl Log {
     /// Opens the outputs, and reads the keys if there are any.
-    pub(crate) fn open(args: &LoggingArgs, format: OutputFormat, labels: &Labels, runs: usize) -> anyhow::Result<Log> {
+    pub(crate) fn open(
+        args: &LoggingArgs,
+        format: OutputFormat,
+        origin: &Origin<'_>,
+        runs: usize,
+    ) -> anyhow::Result<Log> {
+        args.outputs.limits()?;
         let chain = match &args.chain_key {
             Some(path) => ChainMode::Keyed(ChainKey::read(path)?),
             None if args.chain => ChainMode::Linked,
@@ -47,8 +55,10 @@ impl Log {
         let seals: Vec<Seal> = (0..runs).map(|_| draw(&chain)).collect::<anyhow::Result<_>>()?;
         let redactor = redaction::redactor(&args.redaction)?;
         let run = seals.last().map_or(Run(0), Seal::run);
-        let opening = Opening { args: &args.outputs, labels, run, dropped: DroppedLines::default() };
-        let outputs = opening.outputs(format)?;
+        let system = rustix::system::uname();
+        let host = system.nodename().to_string_lossy().into_owned();
+        let opening = Opening { args: &args.outputs, format, origin, host, run, dropped: DroppedLines::default() };
+        let outputs = opening.outputs()?;
         let stats = Arc::new(Stats::of(&outputs));
         #[cfg(feature = "metrics")]
         if let Some(address) = args.outputs.metrics {
@@ -66,26 +76,37 @@ impl Log {
 /// A third of what Kubernetes grants by default; writing may have taken another one.
 const SENDING: Duration = Duration::from_secs(10);
 
+/// What a log is about, as far as its outputs are named by it.
+#[derive(Default)]
+pub(crate) struct Origin<'a> {
+    /// Those that the log begins with.
+    pub(crate) labels: Labels,
+    /// UID and names of the pod that is traced.
+    pub(crate) pod: Option<(&'a str, &'a PodNames)>,
+}
+
 /// What an output is made for.
 struct Opening<'a> {
     args: &'a SinkArgs,
-    /// Those that the log begins with.
-    labels: &'a Labels,
+    format: OutputFormat,
+    origin: &'a Origin<'a>,
+    /// The name of this machine.
+    host: String,
     /// The first run.
     run: Run,
     dropped: DroppedLines,
 }
 
 impl Opening<'_> {
-    fn outputs(&self, format: OutputFormat) -> anyhow::Result<Outputs> {
+    fn outputs(&self) -> anyhow::Result<Outputs> {
         let sinks = self.args.sinks();
         let is_for_people = |sink: &SinkName| matches!(sink, SinkName::Stdout | SinkName::File);
-        if format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
+        if self.format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
             let why = "lines for people go to stdout or to a file, and nowhere else: give JSON to several sinks";
             return Err(Failed(Exit::Usage, why.to_owned()).into());
         }
         let places = sinks.into_iter().map(|sink| self.place(sink)).collect::<anyhow::Result<Vec<Place>>>()?;
-        Outputs::of(places, self.dropped.clone()).context("there is no output")
+        Outputs::of(places, self.translator(), self.dropped.clone()).context("there is no output")
     }
 
     fn place(&self, sink: SinkName) -> anyhow::Result<Place> {
@@ -98,7 +119,15 @@ impl Opening<'_> {
             }
             #[cfg(feature = "cloudwatch")]
             SinkName::Cloudwatch => self.cloudwatch(),
+            #[cfg(feature = "otlp")]
+            SinkName::Otlp => self.otlp(),
         }
+    }
+
+    fn translator(&self) -> Option<Translator> {
+        let schema = self.format.schema();
+        let host = Host { name: self.host.clone(), version: env!("CARGO_PKG_VERSION") };
+        (schema != Schema::Coder).then(|| Translator::new(schema, host))
     }
 
     #[cfg(feature = "cloudwatch")]
@@ -107,9 +136,7 @@ impl Opening<'_> {
 
         let args = &self.args.cloudwatch;
         let group = args.group.clone().context(usage("the sink cloudwatch needs --cloudwatch-group NAME"))?;
-        let system = rustix::system::uname();
-        let host = system.nodename().to_string_lossy();
-        let stream = stream_name(&args.stream, self.labels, &host, &self.run.to_string())
+        let stream = stream_name(&args.stream, &self.origin.labels, &self.host, &self.run.to_string())
             .context(usage("--cloudwatch-stream cannot be used"))?;
         tracing::info!(group, stream, "lines go to CloudWatch Logs");
         let client = ClientOptions {
@@ -118,11 +145,52 @@ impl Opening<'_> {
             ..ClientOptions::default()
         };
         let options = CloudWatchOptions { client, group, stream, retention_days: args.retention_days };
-        self.network(CloudWatch::new(options))
+        self.network(CloudWatch::new(options), self.translator())
     }
 
+    #[cfg(feature = "otlp")]
+    fn otlp(&self) -> anyhow::Result<Place> {
+        use exectrace_sinks::otlp::{Otlp, OtlpOptions, Protocol, Resource, parse_list};
+
+        use crate::cli::sinks::{OtlpCompression, OtlpProtocol};
+
+        let args = &self.args.otlp;
+        let endpoint = args.endpoint.clone().context(usage("the sink otlp needs --otlp-endpoint URL"))?;
+        let mut resource = parse_list(&args.resource).context(usage("--otlp-resource cannot be used"))?;
+        let mut known = vec![("host.name", Some(self.host.as_str()))];
+        if let Some((uid, PodNames { name, namespace, node })) = self.origin.pod {
+            known.push(("k8s.pod.uid", Some(uid)));
+            known.push(("k8s.pod.name", name.as_deref()));
+            known.push(("k8s.namespace.name", namespace.as_deref()));
+            known.push(("k8s.node.name", node.as_deref()));
+        }
+        for (name, value) in known {
+            let is_named = resource.iter().any(|(other, _)| other == name);
+            resource.extend(value.filter(|_| !is_named).map(|value| (name.to_owned(), value.to_owned())));
+        }
+        tracing::info!(endpoint, "lines go to a collector");
+        let options = OtlpOptions {
+            endpoint,
+            protocol: match args.protocol {
+                OtlpProtocol::Http => Protocol::Http,
+                OtlpProtocol::Grpc => Protocol::Grpc,
+            },
+            headers: parse_list(&args.headers).context(usage("--otlp-headers cannot be used"))?,
+            gzip: args.compression == OtlpCompression::Gzip,
+            resource: Resource(resource),
+            original: args.original,
+            attempt: None,
+        };
+        self.network(Otlp::new(options).context(usage("the sink otlp cannot be used"))?, None)
+    }
+
+    /// A sink that is given lines by way of its spool, which holds them as they were written.
     #[cfg(feature = "ship")]
-    fn network<D: Destination + Send + 'static>(&self, destination: D) -> anyhow::Result<Place> {
+    fn network<D: Destination + Send + 'static>(
+        &self,
+        destination: D,
+        translator: Option<Translator>,
+    ) -> anyhow::Result<Place> {
         let args = &self.args.spool;
         let needs = format!("the sink {} needs --spool DIR: where lines wait on disk until they are sent", D::NAME);
         let folder = args.folder.as_deref().context(Failed(Exit::Usage, needs))?;
@@ -145,8 +213,15 @@ impl Opening<'_> {
         if waiting > 0 {
             tracing::info!(sink = D::NAME, lines = waiting, "lines that an earlier process left are sent first");
         }
-        let start =
-            Box::new(move |spool| Shipper::start(destination, spool, |line| line.to_vec(), ShipOptions::default()));
+        let dress: Dress = match translator {
+            Some(translator) => Box::new(move |line| {
+                let mut translated = Vec::with_capacity(2 * line.len());
+                translator.translate(line, &mut translated);
+                translated
+            }),
+            None => Box::new(<[u8]>::to_vec),
+        };
+        let start = Box::new(move |spool| Shipper::start(destination, spool, dress, ShipOptions::default()));
         Ok(Place::Network(Box::new(NetworkSink::new(D::NAME, spool, start))))
     }
 }

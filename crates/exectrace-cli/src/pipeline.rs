@@ -16,11 +16,12 @@ use exectrace_redact::Redactor;
 
 use crate::backpressure::{Backpressure, STALLED};
 use crate::capabilities;
-use crate::cli::{LoggingArgs, OutputFormat, ServiceArgs};
+use crate::cli::sinks::OutputFormat;
+use crate::cli::{LoggingArgs, ServiceArgs};
 use crate::exit::{Exit, Failed};
 use crate::labels::LabelSource;
 use crate::ledger::{Reason, Snapshot};
-use crate::line::json::{JsonEncoder, Limits, Told};
+use crate::line::json::{JsonEncoder, Told};
 use crate::line::text::TextEncoder;
 use crate::line::{Entry, Lost, Stop, Why};
 use crate::log::Log;
@@ -55,7 +56,7 @@ impl Look {
     fn is_text(&self, is_terminal: bool) -> bool {
         match self.format {
             OutputFormat::Text => true,
-            OutputFormat::Json => false,
+            OutputFormat::Coder | OutputFormat::Ecs | OutputFormat::Ocsf => false,
             OutputFormat::Auto => is_terminal,
         }
     }
@@ -423,11 +424,7 @@ fn encoder(outputs: &Outputs, plan: &Plan<'_>, scopes: bool) -> anyhow::Result<E
         let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         return Ok(Encoder::Text(TextEncoder::new(colour, plan.look.tree)));
     }
-    let args = &plan.logging.outputs;
-    let limits = Limits {
-        bytes: usize::try_from(args.max_line).unwrap_or(usize::MAX),
-        args: usize::try_from(args.max_line_args).unwrap_or(usize::MAX),
-    };
+    let limits = plan.logging.outputs.limits()?;
     let told = Told { fields: plan.logging.fields, scopes };
     Ok(Encoder::Json(JsonEncoder::new(told, limits)))
 }

@@ -48,6 +48,8 @@ pub trait Destination {
 pub struct Receipt {
     /// Lines of it that were not, and never will be.
     pub rejected: Vec<(Range<usize>, String)>,
+    /// How many more were not, where the place does not say which.
+    pub rejected_somewhere: Option<(u64, String)>,
 }
 
 /// Why a batch was not taken.

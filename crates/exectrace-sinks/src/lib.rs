@@ -1,7 +1,9 @@
 //! Lines of the log to places over the network.
 //!
 //! ```text
-//! whole lines ──► spool (on disk) ──► ship: batches, retries ──► destination: cloudwatch
+//! whole lines ──► spool (on disk) ──► ship: batches, retries ──► destination: cloudwatch, otlp
+//!                                          │
+//!                                     schema: coder, ecs, ocsf
 //! ```
 //!
 //! What comes in are lines as `exectrace` writes them to stdout, described in `docs/events.md`: each is JSON in one line,
@@ -10,11 +12,19 @@
 
 #[cfg(feature = "cloudwatch")]
 pub mod cloudwatch;
+pub mod coder;
 #[cfg(feature = "ship")]
 pub mod counts;
 #[cfg(feature = "ship")]
 pub mod destination;
 pub mod dropped;
+#[cfg(feature = "ship")]
+mod errors;
+#[cfg(all(test, feature = "otlp"))]
+mod golden;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+pub mod schema;
 #[cfg(feature = "ship")]
 pub mod ship;
 #[cfg(feature = "ship")]

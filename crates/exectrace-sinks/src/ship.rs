@@ -16,7 +16,7 @@ use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use self::batch::{Pending, batch_of};
 use self::retry::{Again, Retry};
-use crate::destination::{Destination, Line, SendError};
+use crate::destination::{Destination, Line, Receipt, SendError};
 use crate::dropped::{Number, Reason};
 use crate::spool::Spool;
 
@@ -48,7 +48,7 @@ impl Default for ShipOptions {
 }
 
 /// What becomes of a line before it is sent: its bytes without a line break come in.
-pub type Dress = fn(&[u8]) -> Vec<u8>;
+pub type Dress = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
 
 /// A thread that sends.
 pub struct Shipper {
@@ -134,7 +134,7 @@ impl<D: Destination> Ship<D> {
         let limits = self.destination.limits();
         while !self.pending.is_full(&limits) {
             match self.spool.next(self.pending.last_chunk()) {
-                Ok(Some(chunk)) => self.pending.add(chunk, self.dress),
+                Ok(Some(chunk)) => self.pending.add(chunk, &self.dress),
                 Ok(None) => return,
                 Err(error) => {
                     tracing::error!(sink = D::NAME, "the spool cannot be read: {error}");
@@ -214,7 +214,7 @@ impl<D: Destination> Ship<D> {
             match result.unwrap_or(Err(never)) {
                 Ok(receipt) => {
                     retry.worked(D::NAME);
-                    self.taken(lines, &receipt.rejected);
+                    self.taken(lines, &receipt);
                     return Ok(Ok(()));
                 }
                 Err(SendError::Rejected { why }) => return Ok(Err(why)),
@@ -238,8 +238,18 @@ impl<D: Destination> Ship<D> {
         }
     }
 
-    fn taken(&self, lines: &[Line], rejected: &[(std::ops::Range<usize>, String)]) {
+    fn taken(&self, lines: &[Line], Receipt { rejected, rejected_somewhere }: &Receipt) {
         let mut count = lines.len();
+        if let Some((some, why)) = rejected_somewhere {
+            let some = usize::try_from(*some).unwrap_or(usize::MAX).min(count);
+            tracing::error!(sink = D::NAME, lines = some, "lines are refused, and dropped: {why}");
+            if some == count {
+                lines.iter().for_each(|line| self.drop_line(line.number));
+            } else {
+                self.spool.drop_some(Reason::Rejected, some as u64);
+            }
+            count -= some;
+        }
         for (range, why) in rejected {
             let lines = lines.get(range.clone()).unwrap_or_default();
             tracing::error!(sink = D::NAME, lines = lines.len(), "lines are refused, and dropped: {why}");

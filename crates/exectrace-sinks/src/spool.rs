@@ -217,6 +217,12 @@ impl Spool {
         self.0.dropped.add(Dropped { sink: self.0.name, reason, lines, first: Some(first), last: Some(last) });
     }
 
+    /// Tells lines that are among those that were sent, nobody knows which.
+    pub(crate) fn drop_some(&self, reason: Reason, lines: u64) {
+        self.0.counts.drop_lines(reason, lines);
+        self.0.dropped.add(Dropped { sink: self.0.name, reason, lines, first: None, last: None });
+    }
+
     /// What is counted of its sink.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.0.counts

@@ -29,6 +29,13 @@ pub(crate) fn trusted() -> String {
     pem
 }
 
+/// Says which library does the arithmetic, to who leaves that open.
+#[cfg(feature = "otlp")]
+pub(crate) fn use_ring() {
+    // An error says that somebody has said so before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use exectrace_sinks::schema::Schema;
 
 use super::{parse_bytes, parse_bytes_u32};
-use crate::line::json::MIN_LINE;
+use crate::exit::{Exit, Failed};
+use crate::line::json::{Limits, MIN_LINE};
 
 /// The outputs, all of them at once.
 #[derive(Debug, Args)]
@@ -16,6 +18,9 @@ pub(crate) struct SinkArgs {
     /// Where lines go; repeatable, or with commas [default: stdout, or file where --log is given]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SINK")]
     pub(crate) sink: Vec<SinkName>,
+    /// What lines look like, wherever lines go [default: auto; of the sidecar coder]
+    #[arg(long, short, short_alias = 'o', alias = "output", value_enum, default_value_t = OutputFormat::Auto, hide_default_value = true)]
+    pub(crate) format: OutputFormat,
     /// Write the log to a file, at its end, instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
@@ -42,6 +47,41 @@ pub(crate) struct SinkArgs {
     #[cfg(feature = "cloudwatch")]
     #[command(flatten)]
     pub(crate) cloudwatch: CloudWatchArgs,
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
+}
+
+/// What lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Text where the log goes to a terminal only, coder elsewhere
+    Auto,
+    /// For people
+    Text,
+    /// JSON as in docs/events.md; what can be verified
+    #[value(alias = "json")]
+    Coder,
+    /// Elastic Common Schema
+    Ecs,
+    /// Open Cybersecurity Schema Framework
+    Ocsf,
+}
+
+impl OutputFormat {
+    /// The schema of the lines, if they are for machines.
+    pub(crate) fn schema(self) -> Schema {
+        match self {
+            OutputFormat::Auto | OutputFormat::Text | OutputFormat::Coder => Schema::Coder,
+            OutputFormat::Ecs => Schema::Ecs,
+            OutputFormat::Ocsf => Schema::Ocsf,
+        }
+    }
+
+    /// The same, for machines where nothing was said.
+    pub(crate) fn or_coder(self) -> OutputFormat {
+        if self == OutputFormat::Auto { OutputFormat::Coder } else { self }
+    }
 }
 
 /// An output.
@@ -53,9 +93,28 @@ pub(crate) enum SinkName {
     /// Amazon CloudWatch Logs
     #[cfg(feature = "cloudwatch")]
     Cloudwatch,
+    /// A collector that speaks OpenTelemetry's protocol
+    #[cfg(feature = "otlp")]
+    Otlp,
 }
 
 impl SinkArgs {
+    /// What one of our own lines may be, so that in its schema it keeps to --max-line.
+    pub(crate) fn limits(&self) -> Result<Limits, Failed> {
+        let growth = self.format.schema().growth();
+        let bytes = usize::try_from(self.max_line).unwrap_or(usize::MAX);
+        let least = MIN_LINE as usize + growth;
+        if bytes < least {
+            return Err(Failed(Exit::Usage, format!("with this --format, --max-line must be at least {least}")));
+        }
+        Ok(Limits { bytes: bytes - growth, args: usize::try_from(self.max_line_args).unwrap_or(usize::MAX) })
+    }
+
+    /// What labels may take of a line, so that there is room for what happened.
+    pub(crate) fn room_for_labels(&self) -> usize {
+        usize::try_from(self.max_line).unwrap_or(usize::MAX) / 4
+    }
+
     /// The outputs in their order, each once.
     pub(crate) fn sinks(&self) -> Vec<SinkName> {
         let mut sinks = Vec::new();
@@ -128,6 +187,53 @@ pub(crate) struct CloudWatchArgs {
     /// Days that a group keeps events, of one that is made here [default: for ever]
     #[arg(long = "cloudwatch-retention-days", value_name = "N")]
     pub(crate) retention_days: Option<i32>,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs over the network")]
+pub(crate) struct OtlpArgs {
+    /// The collector; over HTTP, /v1/logs is added where there is no path
+    #[arg(long = "otlp-endpoint", value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// What it speaks there
+    #[arg(long = "otlp-protocol", value_enum, env = "OTEL_EXPORTER_OTLP_PROTOCOL", default_value_t = OtlpProtocol::Http)]
+    pub(crate) protocol: OtlpProtocol,
+    /// Headers of each request, such as those by which it knows who sends; better in the environment than on a command line
+    #[arg(
+        long = "otlp-headers",
+        value_name = "NAME=VALUE,…",
+        env = "OTEL_EXPORTER_OTLP_HEADERS",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    pub(crate) headers: String,
+    /// Compression of requests
+    #[arg(long = "otlp-compression", value_enum, env = "OTEL_EXPORTER_OTLP_COMPRESSION", default_value_t = OtlpCompression::Gzip)]
+    pub(crate) compression: OtlpCompression,
+    /// Attributes of where records come from, besides the host's and the pod's
+    #[arg(long = "otlp-resource", value_name = "NAME=VALUE,…", env = "OTEL_RESOURCE_ATTRIBUTES", default_value = "")]
+    pub(crate) resource: String,
+    /// Give each record the line that it was made from (log.record.original), so that the log can be verified from there
+    #[arg(long = "otlp-original")]
+    pub(crate) original: bool,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtlpProtocol {
+    /// HTTP with protobuf, usually at port 4318
+    #[value(name = "http/protobuf", alias = "http")]
+    Http,
+    /// gRPC, usually at port 4317
+    Grpc,
+}
+
+#[cfg(feature = "otlp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtlpCompression {
+    Gzip,
+    None,
 }
 
 /// What becomes of secrets in arguments.

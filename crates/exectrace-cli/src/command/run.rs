@@ -18,9 +18,9 @@ use super::proc;
 use crate::attach::{self, Attempts};
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failed, report};
-use crate::labels::{LabelSource, Labels};
+use crate::labels::LabelSource;
 use crate::line::Why;
-use crate::log::Log;
+use crate::log::{Log, Origin};
 use crate::pipeline::{Account, Look, Pipeline, Plan};
 use crate::start::Watch;
 
@@ -35,7 +35,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let opened = Log::open(&args.logging, args.output, &Labels::new(), 1)?;
+    let opened = Log::open(&args.logging, args.logging.outputs.format, &Origin::default(), 1)?;
     let mut attempts = Attempts::of(&args.logging)?;
     let mut tracer = attach::open(&args.logging, None, &mut attempts)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
@@ -56,7 +56,7 @@ fn log(args: &RunArgs, mut tracer: Tracer, log: Log, since: SystemTime, child: &
     let ended = pidfd_of(child)?;
     let plan = Plan {
         logging: &args.logging,
-        look: Look { format: args.output, tree: args.tree },
+        look: Look { format: args.logging.outputs.format, tree: args.tree },
         labels: LabelSource::fixed([]),
         // The tree begins with the command.
         watch: Watch { proc: proc(), since, expect_running: false, until: None, pod: None },

@@ -10,12 +10,12 @@ use exectrace::{Known, PidNamespace, Pod, Scope, ScopeError, Tracer};
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
 use crate::capabilities;
-use crate::cli::{OutputFormat, SidecarArgs};
+use crate::cli::SidecarArgs;
 use crate::exit::{Exit, Failed};
 use crate::handshake::{Answer, wait_for_namespace};
 use crate::labels::LabelSource;
 use crate::line::PodNames;
-use crate::log::Log;
+use crate::log::{Log, Origin};
 use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
 use crate::stop::StopSignal;
@@ -30,7 +30,10 @@ pub(crate) fn main(args: SidecarArgs) -> ExitCode {
 fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
     let known = labels(args)?.read()?;
-    let mut next = Some((Log::open(&args.logging, OutputFormat::Json, &known, RUNS)?, None));
+    let format = args.logging.outputs.format.or_coder();
+    let pod = args.pod_uid.is_some().then(|| pod_names(args)).transpose()?;
+    let origin = Origin { labels: known, pod: args.pod_uid.as_deref().zip(pod.as_ref()) };
+    let mut next = Some((Log::open(&args.logging, format, &origin, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     let mut is_announced = false;
     while let Some((log, until)) = next {
@@ -45,16 +48,10 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
             }
         }
         tracer.all_known_scopes_are_named()?;
-        let watch = Watch {
-            proc: proc(),
-            since: SystemTime::now(),
-            expect_running: true,
-            until,
-            pod: args.pod_uid.is_some().then(|| pod_names(args)).transpose()?,
-        };
+        let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until, pod: pod.clone() };
         let plan = Plan {
             logging: &args.logging,
-            look: Look { format: OutputFormat::Json, tree: false },
+            look: Look { format, tree: false },
             labels: labels(args)?,
             watch,
             service: Some(&args.service),
@@ -76,7 +73,8 @@ const RUNS: usize = 1024;
 fn labels(args: &SidecarArgs) -> anyhow::Result<LabelSource> {
     let mut labels = LabelSource::fixed(args.labels.clone())
         .with_folder(args.labels_dir.clone())
-        .with_pod_info(args.pod_info.clone());
+        .with_pod_info(args.pod_info.clone())
+        .at_most(args.logging.outputs.room_for_labels());
     labels.read().context(Failed(Exit::Usage, "the labels cannot be used".to_owned()))?;
     Ok(labels)
 }

@@ -10,8 +10,8 @@ use exectrace::{Cgroup, Known, PidNamespace, Scope, ScopeError, Tree};
 use super::{exit_code, proc};
 use crate::attach::{self, Attempts};
 use crate::cli::{TargetArgs, TraceArgs};
-use crate::labels::{LabelSource, Labels};
-use crate::log::Log;
+use crate::labels::LabelSource;
+use crate::log::{Log, Origin};
 use crate::pipeline::{Look, Pipeline, Plan};
 use crate::start::Watch;
 use crate::stop::StopSignal;
@@ -22,7 +22,7 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let mut next = Some((Log::open(&args.logging, args.format, &Labels::new(), RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, args.logging.outputs.format, &Origin::default(), RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
@@ -33,7 +33,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         let watch = Watch { proc: proc(), since: SystemTime::now(), expect_running: true, until, pod: None };
         let plan = Plan {
             logging: &args.logging,
-            look: Look { format: args.format, tree: args.tree },
+            look: Look { format: args.logging.outputs.format, tree: args.tree },
             labels: LabelSource::fixed([]),
             watch,
             service: Some(&args.service),

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use exectrace_sinks::dropped::{Dropped, DroppedLines, Number, Reason};
+use exectrace_sinks::schema::Translator;
 
 pub(crate) use self::file::{RotatedFile, Rotation};
 pub(crate) use self::lines::{LineSink, Stopped};
@@ -35,6 +36,8 @@ pub(crate) struct Outputs {
 /// One of them.
 pub(crate) struct Output {
     place: Place,
+    /// Makes other lines of those that are given.
+    translator: Option<Translator>,
     /// The last write failed.
     failing: bool,
 }
@@ -49,8 +52,9 @@ pub(crate) enum Place {
 
 impl Outputs {
     /// `None` if there is no place.
-    pub(crate) fn of(places: Vec<Place>, dropped: DroppedLines) -> Option<Outputs> {
-        let mut outputs = places.into_iter().map(|place| Output { place, failing: false });
+    pub(crate) fn of(places: Vec<Place>, translator: Option<Translator>, dropped: DroppedLines) -> Option<Outputs> {
+        let output = |place| Output { place, translator: translator.clone(), failing: false };
+        let mut outputs = places.into_iter().map(output);
         let first = outputs.next()?;
         let taken = match &first.place {
             Place::Stdout(sink) => sink.taken(),
@@ -137,8 +141,9 @@ impl Outputs {
 impl Output {
     fn write(&mut self, lines: &[u8], first: Number) -> Result<(), Stopped> {
         match &mut self.place {
-            Place::Stdout(sink) => sink.write_lines(lines),
-            Place::File(file) => file.write_lines(lines),
+            Place::Stdout(sink) => translated(lines, self.translator.as_ref(), |lines| sink.write_lines(lines)),
+            Place::File(file) => translated(lines, self.translator.as_ref(), |lines| file.write_lines(lines)),
+            // What is kept in a spool is translated when it is sent.
             #[cfg(feature = "ship")]
             Place::Network(network) => {
                 network.append(lines, first);
@@ -177,6 +182,28 @@ impl Output {
             Place::Network(network) => network.name(),
         }
     }
+}
+
+/// Writes what lines are in another schema. Whatever was taken of that, an error tells of the lines that were given.
+fn translated(
+    lines: &[u8],
+    translator: Option<&Translator>,
+    write: impl FnOnce(&[u8]) -> Result<(), Stopped>,
+) -> Result<(), Stopped> {
+    let Some(translator) = translator else { return write(lines) };
+    let mut bytes = Vec::with_capacity(2 * lines.len());
+    let mut ends = Vec::new();
+    let mut end = 0;
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        translator.translate(line.strip_suffix(b"\n").unwrap_or(line), &mut bytes);
+        bytes.push(b'\n');
+        end += line.len();
+        ends.push((bytes.len(), end));
+    }
+    write(&bytes).map_err(|Stopped { whole_bytes, error }| {
+        let whole = ends.partition_point(|(end, _)| *end <= whole_bytes);
+        Stopped { whole_bytes: whole.checked_sub(1).map_or(0, |last| ends[last].1), error }
+    })
 }
 
 fn count_lines(lines: &[u8]) -> u64 {

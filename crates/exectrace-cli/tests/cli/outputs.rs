@@ -47,7 +47,7 @@ fn root_a_padded_command_fits_the_pipeline_and_is_put_together_again() {
     let first = with_msg(&lines, "exec").into_iter().next().expect("an exec");
     assert_eq!(first.body().and_then(|event| event["parts"].as_u64()), Some(continued as u64 + 1));
     assert!(continued >= 12, "{continued}");
-    assert_whole(&[log.clone()]);
+    assert_whole(std::slice::from_ref(&log));
     let shown = ok(exectrace(["logs", "-o", "text"]).arg(&log)).stdout;
     assert!(shown.contains(&format!("/bin/true {padding} curl https://example.com/x\n")), "{shown}");
     // Without one of them: missing, and not contradictory.

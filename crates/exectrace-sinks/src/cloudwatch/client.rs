@@ -13,6 +13,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
 use crate::destination::SendError;
+use crate::errors::in_words;
 use crate::tls;
 
 /// Where CloudWatch Logs is.
@@ -132,18 +133,4 @@ fn of_service(code: &str, status: u16, why: String, after: Option<Duration>, act
         // An answer that cannot be understood says nothing of what became of the request.
         _ => SendError::Retryable { why, after },
     }
-}
-
-/// An error and what led to it.
-pub(super) fn in_words(error: &(dyn Error + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
-    }
-    words
 }

@@ -45,7 +45,7 @@ impl CloudWatch {
         match put {
             Ok(put) => {
                 let rejected = put.rejected_log_events_info().map(|info| rejected(info, count)).unwrap_or_default();
-                Ok(Receipt { rejected })
+                Ok(Receipt { rejected, ..Receipt::default() })
             }
             Err(error) => match code(&error) {
                 "DataAlreadyAcceptedException" => Ok(Receipt::default()),

@@ -49,7 +49,7 @@ impl Pending {
         self.last_chunk
     }
 
-    pub(super) fn add(&mut self, chunk: Chunk, dress: Dress) {
+    pub(super) fn add(&mut self, chunk: Chunk, dress: &Dress) {
         let Chunk { id, first, lines } = chunk;
         self.last_chunk = id;
         for (line, at) in lines.split_inclusive(|byte| *byte == b'\n').zip(0..) {
@@ -118,6 +118,10 @@ mod tests {
         Chunk { id, first: Number { run: 1, line: first }, lines }
     }
 
+    fn as_it_is() -> Dress {
+        Box::new(<[u8]>::to_vec)
+    }
+
     proptest! {
         #[test]
         fn every_batch_keeps_to_the_limits_and_all_lines_come(
@@ -131,7 +135,7 @@ mod tests {
             let (mut next, mut ids) = (1, 0);
             for lines in &chunks {
                 ids += 1;
-                pending.add(chunk(ids, next, lines), |line| line.to_vec());
+                pending.add(chunk(ids, next, lines), &as_it_is());
                 next += lines.len() as u64;
             }
             let (mut all, mut completed) = (Vec::new(), 0);
@@ -161,7 +165,7 @@ mod tests {
         let mut pending = Pending::default();
         let mut lines = chunk(1, 1, &[(7, 0)]);
         lines.lines.extend_from_slice(b"no time\n");
-        pending.add(lines, |line| line.to_vec());
+        pending.add(lines, &as_it_is());
         let limits = Limits { batch_bytes: 1000, overhead: 0, line_bytes: 1000, batch_lines: 10, span: None };
         let batch = batch_of(&mut pending, &limits);
         assert_eq!(batch.lines[1].time, UNIX_EPOCH + Duration::from_secs(7));

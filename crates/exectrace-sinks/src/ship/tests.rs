@@ -64,7 +64,7 @@ fn start(
 ) -> (Shipper, Receiver<(Vec<u64>, bool)>) {
     let (given, told) = channel();
     let place = Scripted { answer: Box::new(answer), given };
-    (Shipper::start(place, spool.clone(), |line| line.to_vec(), QUICK).expect("a thread"), told)
+    (Shipper::start(place, spool.clone(), Box::new(<[u8]>::to_vec), QUICK).expect("a thread"), told)
 }
 
 fn later() -> Instant {
@@ -160,11 +160,25 @@ fn what_a_receipt_rejects_is_told() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (spool, dropped) = open(folder.path());
     put(&spool, 1..=10);
-    let (shipper, _told) = start(&spool, |_| Ok(Receipt { rejected: vec![(2..4, "too old".to_owned())] }));
+    let (shipper, _told) =
+        start(&spool, |_| Ok(Receipt { rejected: vec![(2..4, "too old".to_owned())], ..Receipt::default() }));
     assert_eq!(shipper.stop(later()), (0, 0));
     let told = dropped.take();
     assert_eq!((told.len(), told[0].lines, told[0].first.map(|first| first.line)), (1, 2, Some(3)));
     assert_eq!((spool.counts().lines_sent(), spool.counts().dropped(Reason::Rejected)), (8, 2));
+}
+
+#[test]
+fn what_a_receipt_rejects_without_saying_which_is_counted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (spool, dropped) = open(folder.path());
+    put(&spool, 1..=10);
+    let some = || Receipt { rejected_somewhere: Some((3, "bad".to_owned())), ..Receipt::default() };
+    let (shipper, _told) = start(&spool, move |_| Ok(some()));
+    assert_eq!(shipper.stop(later()), (0, 0));
+    let told = dropped.take();
+    assert_eq!((told.len(), told[0].lines, told[0].first), (1, 3, None));
+    assert_eq!((spool.counts().lines_sent(), spool.counts().dropped(Reason::Rejected)), (7, 3));
 }
 
 #[test]
@@ -221,7 +235,7 @@ fn a_place_that_never_answers_is_asked_again_and_does_not_hold_up_a_stop() {
     put(&spool, 1..=3);
     let (asked, told) = channel();
     let options = ShipOptions { attempt: Duration::from_millis(10), ..QUICK };
-    let shipper = Shipper::start(Silent(asked), spool, |line| line.to_vec(), options).expect("a thread");
+    let shipper = Shipper::start(Silent(asked), spool, Box::new(<[u8]>::to_vec), options).expect("a thread");
     (0..3).for_each(|_| told.recv_timeout(Duration::from_secs(20)).expect("an attempt"));
     let begun = Instant::now();
     assert_eq!(shipper.stop(begun + Duration::from_millis(50)).0, 3);
@@ -248,7 +262,7 @@ proptest! {
                 1 if at < 200 => Err(SendError::Rejected { why: "bad".to_owned() }),
                 2 if !lines.is_empty() => {
                     to.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&lines[1..]);
-                    Ok(Receipt { rejected: vec![(0..1, "the first".to_owned())] })
+                    Ok(Receipt { rejected: vec![(0..1, "the first".to_owned())], ..Receipt::default() })
                 }
                 _ => {
                     to.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(lines);

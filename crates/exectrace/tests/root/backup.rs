@@ -8,6 +8,11 @@ use crate::support::*;
 /// Kernels from here on can preempt a program, and skip it meanwhile.
 pub(crate) const SKIPPING: (u32, u32) = (7, 0);
 
+/// What an event can lack where programs are skipped: the caller's name, and its parent if a fork was not seen.
+pub(crate) fn lacking_where_skipped() -> Partial {
+    if kernel() < SKIPPING { Partial::empty() } else { Partial::COMM | Partial::PARENT }
+}
+
 #[test]
 fn root_the_second_program_alone_sees_what_the_first_sees() {
     let [mut first, mut second] =

@@ -6,6 +6,7 @@ use std::process::Command;
 use exectrace::{Item, Loss, LossReason, Partial, Tracer};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::backup::lacking_where_skipped;
 use crate::support::*;
 
 /// Pins a program to one CPU, so that its execs make one stream of records.
@@ -35,7 +36,7 @@ fn root_events_and_losses_together_are_the_execs_that_there_were() {
     let expected = |loss: &Loss| loss.scope == Some(workspace.scope) && loss.reason == LossReason::RingFull;
     assert!(losses.iter().all(expected), "{losses:?}");
     assert!(drain(&mut workspace.tracer).is_empty(), "nothing is told twice");
-    let tight = Partial::ARGS_RING_FULL | Partial::STRINGS_RING_FULL;
+    let tight = Partial::ARGS_RING_FULL | Partial::STRINGS_RING_FULL | lacking_where_skipped();
     for event in &events {
         assert_eq!(event.partial - tight, Partial::empty());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use exectrace::{Event, Hook, Item, Partial};
 
-use crate::backup::SKIPPING;
+use crate::backup::{SKIPPING, lacking_where_skipped};
 use crate::support::*;
 
 /// Each of the `count` execs of two workers once, each worker's in order, and every stream without a gap.
@@ -23,8 +23,7 @@ pub(crate) fn assert_storm(events: &[Event], count: usize, args: usize) {
         let numbers = words.iter().filter_map(|word| word.strip_prefix(&prefix));
         assert!(numbers.eq((0..count / 2).map(|number| number.to_string())), "worker {worker} out of order");
     }
-    // Where programs are skipped, the one that keeps the caller's name can be, and the one that sees forks.
-    let skipped = if kernel() < SKIPPING { Partial::empty() } else { Partial::COMM | Partial::PARENT };
+    let skipped = lacking_where_skipped();
     let mut next: BTreeMap<(u32, &str), u64> = BTreeMap::new();
     for event in events {
         assert_eq!((event.filename.as_slice(), event.partial - skipped), (target().as_bytes(), Partial::empty()));
