@@ -155,8 +155,8 @@ impl Opening<'_> {
         use crate::cli::sinks::{OtlpCompression, OtlpProtocol};
 
         let args = &self.args.otlp;
-        let endpoint = args.endpoint.clone().context(usage("the sink otlp needs --otlp-endpoint URL"))?;
-        let mut resource = parse_list(&args.resource).context(usage("--otlp-resource cannot be used"))?;
+        let endpoint = args.otlp_endpoint.clone().context(usage("the sink otlp needs --otlp-endpoint URL"))?;
+        let mut resource = parse_list(&args.otlp_resource).context(usage("--otlp-resource cannot be used"))?;
         let mut known = vec![("host.name", Some(self.host.as_str()))];
         if let Some((uid, PodNames { name, namespace, node })) = self.origin.pod {
             known.push(("k8s.pod.uid", Some(uid)));
@@ -171,14 +171,14 @@ impl Opening<'_> {
         tracing::info!(endpoint, "lines go to a collector");
         let options = OtlpOptions {
             endpoint,
-            protocol: match args.protocol {
+            protocol: match args.otlp_protocol {
                 OtlpProtocol::Http => Protocol::Http,
                 OtlpProtocol::Grpc => Protocol::Grpc,
             },
-            headers: parse_list(&args.headers).context(usage("--otlp-headers cannot be used"))?,
-            gzip: args.compression == OtlpCompression::Gzip,
+            headers: parse_list(&args.otlp_headers).context(usage("--otlp-headers cannot be used"))?,
+            gzip: args.otlp_compression == OtlpCompression::Gzip,
             resource: Resource(resource),
-            original: args.original,
+            original: args.otlp_original,
             attempt: None,
         };
         self.network(Otlp::new(options).context(usage("the sink otlp cannot be used"))?, None)

@@ -171,7 +171,7 @@ impl<'a> Process<'a> {
 
 /// Whether a body of this name is about a process.
 pub(crate) fn is_of_process(kind: &str) -> bool {
-    kind == "event" || kind == "continued"
+    kind == "event"
 }
 
 /// The last part of a path, without its escapes; `None` if the path ends in a slash, or the part is longer than `most`

@@ -194,29 +194,29 @@ pub(crate) struct CloudWatchArgs {
 #[command(next_help_heading = "Outputs over the network")]
 pub(crate) struct OtlpArgs {
     /// The collector; over HTTP, /v1/logs is added where there is no path
-    #[arg(long = "otlp-endpoint", value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    pub(crate) endpoint: Option<String>,
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// What it speaks there
-    #[arg(long = "otlp-protocol", value_enum, env = "OTEL_EXPORTER_OTLP_PROTOCOL", default_value_t = OtlpProtocol::Http)]
-    pub(crate) protocol: OtlpProtocol,
+    #[arg(long, value_enum, default_value_t = OtlpProtocol::Http)]
+    pub(crate) otlp_protocol: OtlpProtocol,
     /// Headers of each request, such as those by which it knows who sends; better in the environment than on a command line
     #[arg(
-        long = "otlp-headers",
+        long,
         value_name = "NAME=VALUE,…",
         env = "OTEL_EXPORTER_OTLP_HEADERS",
         hide_env_values = true,
         default_value = ""
     )]
-    pub(crate) headers: String,
-    /// Compression of requests
-    #[arg(long = "otlp-compression", value_enum, env = "OTEL_EXPORTER_OTLP_COMPRESSION", default_value_t = OtlpCompression::Gzip)]
-    pub(crate) compression: OtlpCompression,
+    pub(crate) otlp_headers: String,
+    /// Compression of requests; not every receiver knows gzip
+    #[arg(long, value_enum, default_value_t = OtlpCompression::None)]
+    pub(crate) otlp_compression: OtlpCompression,
     /// Attributes of where records come from, besides the host's and the pod's
-    #[arg(long = "otlp-resource", value_name = "NAME=VALUE,…", env = "OTEL_RESOURCE_ATTRIBUTES", default_value = "")]
-    pub(crate) resource: String,
+    #[arg(long, value_name = "NAME=VALUE,…", env = "OTEL_RESOURCE_ATTRIBUTES", default_value = "")]
+    pub(crate) otlp_resource: String,
     /// Give each record the line that it was made from (log.record.original), so that the log can be verified from there
-    #[arg(long = "otlp-original")]
-    pub(crate) original: bool,
+    #[arg(long)]
+    pub(crate) otlp_original: bool,
 }
 
 #[cfg(feature = "otlp")]

@@ -14,8 +14,6 @@ mod workspace;
 
 mod bench;
 mod check;
-#[cfg(feature = "cloudwatch")]
-mod cloudwatch;
 mod containers;
 mod help;
 mod kinds;
@@ -30,6 +28,8 @@ mod privilege;
 mod proof;
 mod run;
 mod sidecar;
+#[cfg(all(feature = "cloudwatch", feature = "otlp"))]
+mod sinks;
 mod static_binary;
 mod status;
 mod switch;
