@@ -2,6 +2,7 @@
 
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
+pub(crate) mod query;
 pub(crate) mod sinks;
 
 use std::ffi::{OsStr, OsString};
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     /// Add the sidecar to new workspaces, as a webhook of the API server
     #[cfg(feature = "kubernetes")]
     Webhook(cluster::WebhookArgs),
+    /// Print, or run, a query that finds execs in CloudWatch Logs
+    Query(query::QueryArgs),
     /// Measure what tracing costs on this machine, beside other tools that are installed
     Bench(BenchArgs),
     /// Print a completion script for a shell

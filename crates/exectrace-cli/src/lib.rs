@@ -16,6 +16,7 @@ mod exit;
 pub mod fuzzing;
 mod handshake;
 mod input;
+mod insights;
 mod labels;
 mod ledger;
 mod line;
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Logs(args) => command::logs::main(&args),
         #[cfg(feature = "kubernetes")]
         Command::Webhook(args) => command::webhook::main(args),
+        Command::Query(args) => command::query::main(&args),
         Command::Bench(args) => command::bench::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),

@@ -19,7 +19,7 @@ pub(crate) struct SinkArgs {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SINK")]
     pub(crate) sink: Vec<SinkName>,
     /// What lines look like, wherever lines go [default: auto; of the sidecar coder]
-    #[arg(long, short, short_alias = 'o', alias = "output", value_enum, default_value_t = OutputFormat::Auto, hide_default_value = true)]
+    #[arg(long, short, visible_short_alias = 'o', visible_alias = "output", value_enum, default_value_t = OutputFormat::Auto, hide_default_value = true)]
     pub(crate) format: OutputFormat,
     /// Write the log to a file, at its end, instead of stdout
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,7 @@ pub(crate) mod generate;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod logs;
 pub(crate) mod probe;
+pub(crate) mod query;
 pub(crate) mod run;
 pub(crate) mod sidecar;
 #[cfg(feature = "kubernetes")]

@@ -18,7 +18,7 @@ const LOGGING: [&str; 14] = [
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 15] = [
+const SUBCOMMANDS: [&str; 16] = [
     "run",
     "trace",
     "sidecar",
@@ -31,6 +31,7 @@ const SUBCOMMANDS: [&str; 15] = [
     "status",
     "logs",
     "webhook",
+    "query",
     "bench",
     "completions",
     "man",
@@ -45,7 +46,7 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 15] = [
+    let cases: [(&str, &[&str], bool); 16] = [
         ("run", &["--output", "--tree", "CMD"], true),
         (
             "trace",
@@ -112,6 +113,7 @@ fn every_subcommand_s_help_has_its_flags() {
         ),
         ("verify", &["--chain-key", "--output", "--max-findings", "--quiet"], false),
         ("unpin", &["DIR"], false),
+        ("query", &["--user", "--workspace", "--text", "--layout", "--since", "--until", "--run", "--group"], false),
         (
             "bench",
             &["--execs", "--workers", "--rounds", "--only", "--scopes", "--sidecars", "--json", "bpf_stats_enabled"],

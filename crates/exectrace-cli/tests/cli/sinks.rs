@@ -6,6 +6,7 @@ mod front;
 mod kill;
 mod moto;
 mod otlp;
+mod query;
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
