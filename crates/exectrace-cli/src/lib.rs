@@ -3,6 +3,11 @@
 //! Words become a command (`cli`), the command runs (`command/*`), its end is an exit code (`exit`). This is a library so
 //! that fuzz targets can reach into it; it has no interface but [`main`].
 
+#![cfg_attr(
+    not(all(feature = "cloudwatch", feature = "kubernetes", feature = "metrics", feature = "otlp")),
+    allow(dead_code, unused_imports, unused_variables, reason = "some is there for what was left out")
+)]
+
 mod attach;
 mod backpressure;
 mod bench;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::likeness::differences;
-use crate::names::{CONTAINER, POD_INFO_VOLUME, RUN_VOLUME, STATUS_ANNOTATION};
+use crate::names::{CONTAINER, POD_INFO_VOLUME, RUN_VOLUME, SPOOL_VOLUME, STATUS_ANNOTATION};
 use crate::obstacle::obstacle;
 use crate::qos::{Class, class};
 use crate::settings::{Mode, Settings, Stamp, Untraceable};
@@ -130,13 +130,16 @@ impl Found {
     fn new(pod: &Value, spec: &PodSpec, settings: &Settings) -> Result<Found, Refusal> {
         let spec_as_it_came = &pod["spec"];
         foreign_mounts(spec_as_it_came)?;
-        Ok(Found { container: our_container(spec_as_it_came, spec, settings)?, volumes: our_volumes(spec_as_it_came)? })
+        Ok(Found {
+            container: our_container(spec_as_it_came, spec, settings)?,
+            volumes: our_volumes(spec_as_it_came, settings)?,
+        })
     }
 
     fn what_is_missing(&self, pod: &Value, spec: &PodSpec, settings: &Settings) -> Vec<Operation> {
         let mut patch = Vec::new();
         let spec_as_it_came = &pod["spec"];
-        let missing: Vec<Value> = sidecar::volumes()
+        let missing: Vec<Value> = sidecar::volumes(settings)
             .iter()
             .filter(|volume| !self.volumes.contains(&volume.name))
             .map(|volume| json!(volume))
@@ -214,9 +217,9 @@ fn differing(found: &Value, spec: &PodSpec, settings: &Settings) -> Vec<String> 
     if by(!guaranteed).is_empty() { Vec::new() } else { differing }
 }
 
-fn our_volumes(spec: &Value) -> Result<Vec<String>, Refusal> {
+fn our_volumes(spec: &Value, settings: &Settings) -> Result<Vec<String>, Refusal> {
     let mut ours = Vec::new();
-    for expected in sidecar::volumes() {
+    for expected in sidecar::volumes(settings) {
         let named = elements(spec, "volumes").iter().filter(|volume| volume["name"] == expected.name.as_str());
         for found in named {
             if !differences(found, &json!(expected)).is_empty() {
@@ -230,11 +233,12 @@ fn our_volumes(spec: &Value) -> Result<Vec<String>, Refusal> {
 
 /// With our volume in its hands a workspace could answer the startup probe, or take the socket away.
 fn foreign_mounts(spec: &Value) -> Result<(), Refusal> {
+    let ours = [RUN_VOLUME, POD_INFO_VOLUME, SPOOL_VOLUME];
     let lists = ["initContainers", "containers", "ephemeralContainers"].into_iter();
     let others = lists.flat_map(|list| elements(spec, list)).filter(|container| container["name"] != CONTAINER);
     for container in others {
         let mut mounts = elements(container, "volumeMounts").iter();
-        if let Some(mount) = mounts.find(|mount| mount["name"] == RUN_VOLUME || mount["name"] == POD_INFO_VOLUME) {
+        if let Some(mount) = mounts.find(|mount| ours.iter().any(|name| mount["name"] == *name)) {
             return Err(impostor(&format!(
                 "the volume {} mounted by the container {}, which only exectrace may",
                 mount["name"], container["name"]

@@ -21,6 +21,10 @@ pub const RUN_VOLUME: &str = "exectrace-run";
 pub const RUN_FOLDER: &str = "/run/exectrace";
 /// The socket by which the startup probe asks.
 pub const READY_SOCKET: &str = "/run/exectrace/ready.sock";
+/// The volume for lines that wait for a place over the network, where the settings have one.
+pub const SPOOL_VOLUME: &str = "exectrace-spool";
+/// Where [`SPOOL_VOLUME`] is mounted.
+pub const SPOOL_FOLDER: &str = "/var/spool/exectrace";
 /// The downward-API volume with the files `labels`, `annotations`, `name` and `namespace` of the pod.
 pub const POD_INFO_VOLUME: &str = "exectrace-pod-info";
 /// Where [`POD_INFO_VOLUME`] is mounted.

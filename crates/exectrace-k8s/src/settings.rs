@@ -35,6 +35,10 @@ pub struct Settings {
     pub resources: ResourceRequirements,
     /// How many seconds the sidecar may take to attach until the kubelet starts it anew.
     pub startup_seconds: u32,
+    /// Room on the node's disk for lines that wait for a place over the network, which such sinks in `args` need, as a
+    /// quantity; empty: there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub spool_size: String,
     /// Further flags of `exectrace sidecar`.
     pub args: Vec<String>,
     /// Labels for every line, beside those of the pod.
@@ -97,6 +101,7 @@ impl Default for Settings {
                 ..ResourceRequirements::default()
             },
             startup_seconds: 120,
+            spool_size: String::new(),
             args: Vec::new(),
             labels: BTreeMap::new(),
         }
@@ -120,6 +125,9 @@ impl Settings {
             self.image_pull_policy
         );
         anyhow::ensure!(self.startup_seconds > 0, "startupSeconds is 0: no sidecar starts that fast");
+        let size = &self.spool_size;
+        let is_amount = quantity::milli(&Quantity(size.clone())).is_some_and(|amount| amount > 0);
+        anyhow::ensure!(size.is_empty() || is_amount, "spoolSize is {size:?}: it is a quantity, as 512Mi");
         for name in self.labels.keys() {
             anyhow::ensure!(
                 !name.is_empty() && !name.contains('='),

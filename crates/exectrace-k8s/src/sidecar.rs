@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::names::{
     CONTAINER, NODE_VARIABLE, POD_INFO_FOLDER, POD_INFO_VOLUME, POD_UID_VARIABLE, READY_SOCKET, RUN_FOLDER, RUN_VOLUME,
-    TOKEN_FOLDER,
+    SPOOL_FOLDER, SPOOL_VOLUME, TOKEN_FOLDER,
 };
 use crate::settings::{Mode, Settings};
 
@@ -40,19 +40,25 @@ pub fn container(settings: &Settings, guaranteed: bool) -> Container {
         termination_message_path: Some("/dev/termination-log".to_owned()),
         // Why a node cannot trace is then in the pod's status, without a look into the log.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts()),
+        volume_mounts: Some(mounts(settings)),
         ..Container::default()
     }
 }
 
 /// The volumes that [`container`] mounts.
-pub fn volumes() -> [Volume; 2] {
+pub fn volumes(settings: &Settings) -> Vec<Volume> {
     let file = |path: &str, field: &str| DownwardAPIVolumeFile {
         path: path.to_owned(),
         field_ref: Some(field_of_pod(field)),
         ..DownwardAPIVolumeFile::default()
     };
-    [
+    let size = Some(Quantity(settings.spool_size.clone()));
+    let spool = has_spool(settings).then(|| Volume {
+        name: SPOOL_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit: size, ..EmptyDirVolumeSource::default() }),
+        ..Volume::default()
+    });
+    let ours = [
         Volume {
             name: RUN_VOLUME.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {
@@ -74,7 +80,12 @@ pub fn volumes() -> [Volume; 2] {
             }),
             ..Volume::default()
         },
-    ]
+    ];
+    ours.into_iter().chain(spool).collect()
+}
+
+fn has_spool(settings: &Settings) -> bool {
+    !settings.spool_size.is_empty()
 }
 
 fn arguments(settings: &Settings) -> Vec<String> {
@@ -86,7 +97,11 @@ fn arguments(settings: &Settings) -> Vec<String> {
         format!("--pod-info={POD_INFO_FOLDER}"),
         format!("--ready-socket={READY_SOCKET}"),
     ];
-    ours.into_iter().chain(labels.chain(settings.args.iter().cloned()).map(|text| literal(&text))).collect()
+    let spool = has_spool(settings).then(|| format!("--spool={SPOOL_FOLDER}"));
+    ours.into_iter()
+        .chain(spool)
+        .chain(labels.chain(settings.args.iter().cloned()).map(|text| literal(&text)))
+        .collect()
 }
 
 /// Kubernetes puts a variable's value in the place of `$(NAME)`, and makes one `$` of two.
@@ -156,19 +171,21 @@ fn startup_probe(settings: &Settings) -> Probe {
     }
 }
 
-fn mounts() -> Vec<VolumeMount> {
+fn mounts(settings: &Settings) -> Vec<VolumeMount> {
     let mount = |volume: &str, path: &str| VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
-    vec![
+    let spool = has_spool(settings).then(|| mount(SPOOL_VOLUME, SPOOL_FOLDER));
+    let ours = [
         mount(RUN_VOLUME, RUN_FOLDER),
         VolumeMount { read_only: Some(true), ..mount(POD_INFO_VOLUME, POD_INFO_FOLDER) },
         // The API server asks its ServiceAccount plugin again after a webhook has changed a pod, and that mounts the
         // workspace's token into every container which has nothing mounted in this place.
         VolumeMount { read_only: Some(true), sub_path: Some("no-token".to_owned()), ..mount(RUN_VOLUME, TOKEN_FOLDER) },
-    ]
+    ];
+    ours.into_iter().chain(spool).collect()
 }
 
 #[cfg(test)]
@@ -195,6 +212,20 @@ mod tests {
         assert_eq!(added(&Settings::default()).expect("capabilities"), ["BPF", "PERFMON"]);
         let old = Settings { sys_resource: true, ..Settings::default() };
         assert_eq!(added(&old).expect("capabilities"), ["BPF", "PERFMON", "SYS_RESOURCE"]);
+    }
+
+    #[test]
+    fn a_spool_is_there_where_the_settings_give_it_room() {
+        let without = Settings::default();
+        let with = Settings { spool_size: "512Mi".to_owned(), ..Settings::default() };
+        let names = |settings: &Settings| volumes(settings).into_iter().map(|volume| volume.name).collect::<Vec<_>>();
+        assert!(!names(&without).contains(&SPOOL_VOLUME.to_owned()));
+        assert!(names(&with).contains(&SPOOL_VOLUME.to_owned()));
+        let container = container(&with, false);
+        let mounted = container.volume_mounts.into_iter().flatten().find(|mount| mount.name == SPOOL_VOLUME);
+        assert_eq!(mounted.map(|mount| mount.mount_path).as_deref(), Some(SPOOL_FOLDER));
+        assert!(container.args.into_iter().flatten().any(|flag| flag == format!("--spool={SPOOL_FOLDER}")));
+        assert_ne!(without.hash(), with.hash());
     }
 
     #[test]

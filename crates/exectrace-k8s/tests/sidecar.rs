@@ -13,7 +13,7 @@ fn the_chart_s_tests_know_the_container_of_the_webhook() {
     let text = include_str!("../../../tests/charts/sidecar.yaml");
     let mut wanted: Value = serde_saphyr::from_str(text).expect("YAML");
     let settings = Settings { image: "example.com/exectrace:0.1.0".to_owned(), ..Settings::default() };
-    let mut ours = json!({ "container": sidecar::container(&settings, false), "volumes": sidecar::volumes() });
+    let mut ours = json!({ "container": sidecar::container(&settings, false), "volumes": sidecar::volumes(&settings) });
     strip(&mut wanted);
     strip(&mut ours);
     assert_eq!(ours, wanted);

@@ -199,3 +199,38 @@ fn root_what_is_counted_is_served_under_documented_names() {
     let (_, ended) = program.stop();
     assert_eq!(ended.code, Some(1), "what `read` says at the end of its input: {ended:?}");
 }
+
+#[test]
+fn root_lines_come_in_the_schemas_of_others_and_still_fit() {
+    let folder = Folder::new();
+    let padding = "A".repeat(40_000);
+    for (format, command) in [("ecs", "/process/command_line"), ("ocsf", "/process/cmd_line")] {
+        let log = folder.path().join(format);
+        let options = ["--sink", "stdout,file", "--log", name(&log), "--format", format, "--max-line", "8192"];
+        let mut run = exectrace(["run"]);
+        run.args(options).args(["--", "/bin/true", "hello", &padding]);
+        let stdout = ok(&mut run).stdout;
+        assert_eq!(stdout, fs::read_to_string(&log).expect("the log"), "all outputs have the same");
+        let lines: Vec<serde_json::Value> =
+            stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert!(stdout.lines().all(|line| line.len() < 8192 && line.is_ascii()));
+        let begins = |line: &serde_json::Value| {
+            line.pointer(command)
+                .and_then(serde_json::Value::as_str)
+                .is_some_and(|text| text.starts_with("/bin/true hello"))
+        };
+        assert_eq!(lines.iter().filter(|line| begins(line)).count(), 1, "{format}");
+        assert!(lines.len() > 8, "what does not fit follows: {}", lines.len());
+    }
+    let ended = Ended::of(exectrace(["run", "-o", "ecs", "--max-line", "4096"]).args(["--", "/bin/true"]));
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("--max-line must be at least 6144"), "{}", ended.stderr);
+}
+
+#[test]
+fn labels_that_would_fill_a_line_are_refused() {
+    let label = format!("note={}", "x".repeat(5_000));
+    let ended = Ended::of(&mut exectrace(["sidecar", "--use-local-pidns", "--label", &label]));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("may take 4096 (a quarter of --max-line)"), "{}", ended.stderr);
+}
