@@ -1,6 +1,6 @@
 //! The second program, which sees what a kernel skips in the first.
 
-use exectrace::{Backup, Hook, LossReason, Tracer};
+use exectrace::{Backup, Hook, LossReason, Partial, Tracer};
 
 use crate::storm::assert_storm;
 use crate::support::*;
