@@ -53,11 +53,14 @@ fn reply(body: &Value) -> Answer {
     Answer::Reply(200, "Content-Type: application/x-amz-json-1.1\r\n", body.to_string().into_bytes())
 }
 
+/// Actions and what was asked by them.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// Logs Insights that answers each request by its action; tells what it was asked.
 fn insights(
     answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static,
-) -> (Front, Arc<Mutex<Vec<(String, Value)>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
+) -> (Front, Asked) {
+    let asked = Asked::default();
     let to = Arc::clone(&asked);
     let front = Front::start(move |_, request| {
         let action = request.headers["x-amz-target"].rsplit('.').next().expect("an action").to_owned();
