@@ -7,6 +7,7 @@ mod kill;
 mod moto;
 mod otlp;
 mod query;
+mod tls;
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
