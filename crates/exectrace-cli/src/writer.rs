@@ -231,6 +231,7 @@ impl Writer {
         let redacted = self.redactor.as_ref().map_or(0, |redactor| redaction::redact(&mut entry, redactor));
         self.stats.redacted(redacted);
         let now = SystemTime::now();
+        let is_ledger = matches!(entry, Entry::Ledger(_));
         let Batch { bytes, lines } = batch;
         let at = lines.len();
         let State { seal, last_ledger } = &mut self.state;
@@ -240,8 +241,9 @@ impl Writer {
                 let place = Place { run, line, last_ledger: *last_ledger, books: &self.books, redacted };
                 let end = |out: &mut Vec<u8>, start| {
                     let before = State { seal: seal.clone(), last_ledger: *last_ledger };
-                    // Nothing else tells of a line that follows one that is in the log.
-                    let again = (lines.len() > at).then(|| Entry::Continued(out[start..].to_vec()));
+                    // Nothing else tells of a line that follows one that is in the log; but a ledger follows that has all.
+                    let is_rest = lines.len() > at && !is_ledger;
+                    let again = is_rest.then(|| Entry::Continued(out[start..].to_vec()));
                     seal.put(out, start);
                     lines.push(Line { end: out.len(), before, position: None, change: None, missing: None, again });
                 };
@@ -254,7 +256,7 @@ impl Writer {
                 lines.push(Line { end, before, position: None, change: None, missing: None, again: None });
             }
         }
-        if matches!(entry, Entry::Ledger(_)) {
+        if is_ledger {
             self.state.last_ledger = self.state.seal.next_line() - 1;
         }
         if let Some(last) = lines.last_mut() {

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 const MARK: char = char::REPLACEMENT_CHARACTER;
 
 /// Bytes that serialize as a string.
+#[derive(Clone, Copy)]
 pub(super) struct Text<'a>(pub(super) &'a [u8]);
 
 impl Serialize for Text<'_> {

@@ -1,9 +1,10 @@
 //! The account of one run: its numbers without a hole, and its ledgers against its lines.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Kind};
-use super::line::{Ledger, Resumed, Start, Sums, Time, parse_time};
+use super::line::{Ledger, Resumed, ScopeSums, Start, Sums, Time, parse_time};
 use super::record::{Detail, LineKind, Record, TRUNCATED};
 use super::sums::{Bases, Counted, Tally, Totals, add, count, is_same, minus, plus, total};
 use crate::seal::Run;
@@ -91,6 +92,7 @@ pub(super) fn judge(
         base: Bases::default(),
         last: BTreeMap::new(),
         last_ledger: 0,
+        parts: Parts::default(),
         interval: Interval::default(),
         blind: None,
         at_resume: BTreeMap::new(),
@@ -117,6 +119,8 @@ struct Judge<'a> {
     last: BTreeMap<Counted, Sums>,
     /// Its number, 0 before the first.
     last_ledger: u64,
+    /// What the parts before had of a ledger that has several.
+    parts: Parts,
     interval: Interval,
     /// Index of the finding of a watchdog that saw nothing.
     blind: Option<usize>,
@@ -129,6 +133,12 @@ impl<'a> Judge<'a> {
         let record = self.lines[at];
         let before = at.checked_sub(1).map(|at| self.lines[at]);
         let expected = before.map_or(1, |record| record.line + 1);
+        if record.kind != LineKind::Ledger && self.parts.count > 0 {
+            if record.line == self.parts.line + 1 {
+                self.contradiction(record, "stands where a ledger of several parts goes on");
+            }
+            self.parts = Parts::default();
+        }
         if record.line > expected {
             self.missing(before, expected, record.line - 1, Some(record));
         }
@@ -283,6 +293,28 @@ impl<'a> Judge<'a> {
     fn ledger(&mut self, record: &Record) {
         let Some(Detail::Ledger(ledger)) = self.detail(record) else { return };
         self.check_range(record, ledger);
+        if ledger.part < ledger.parts {
+            self.parts.add(record, ledger);
+            self.last_ledger = record.line;
+            return;
+        }
+        let parts = std::mem::take(&mut self.parts);
+        match parts.completed(record, ledger) {
+            Some(whole) => self.whole_ledger(record, &whole),
+            // What the missing ones said of scopes nobody knows, so the next ledger is held against that; what it says of
+            // all is there.
+            None => {
+                let is_of_scope = |counted: &Counted| matches!(counted, Counted::ExecsOf(_));
+                let counted = std::mem::take(&mut self.interval.counted);
+                let (of_scopes, of_all) = counted.into_iter().partition(|(counted, _)| is_of_scope(counted));
+                self.interval.counted = of_all;
+                self.whole_ledger(record, &Ledger { scopes: Vec::new(), ..ledger.as_ref().clone() });
+                self.interval.counted = of_scopes;
+            }
+        }
+    }
+
+    fn whole_ledger(&mut self, record: &Record, ledger: &Ledger) {
         for (counted, sums) in ledger.sums() {
             self.check_identity(record, counted, sums);
             self.check_sums(record, counted, sums);
@@ -531,6 +563,38 @@ impl<'a> Judge<'a> {
             Some(Detail::Start(start)) if record.kind == LineKind::Start => Some(start),
             _ => None,
         }
+    }
+}
+
+/// Ledgers that stand one after the other and are one.
+#[derive(Default)]
+struct Parts {
+    scopes: Vec<ScopeSums>,
+    /// How many there were, and where the last one stands.
+    count: u64,
+    line: u64,
+}
+
+impl Parts {
+    fn add(&mut self, record: &Record, ledger: &Ledger) {
+        if ledger.part == 1 {
+            *self = Parts::default();
+        }
+        if self.count + 1 == ledger.part && (self.count == 0 || self.line + 1 == record.line) {
+            self.count += 1;
+            self.line = record.line;
+            self.scopes.extend(ledger.scopes.iter().cloned());
+        }
+    }
+
+    /// All of them as one; `None` if some are missing.
+    fn completed<'a>(self, record: &Record, last: &'a Ledger) -> Option<Cow<'a, Ledger>> {
+        if last.parts <= 1 {
+            return Some(Cow::Borrowed(last));
+        }
+        let is_whole = self.count + 1 == last.parts && self.line + 1 == record.line;
+        let scopes = self.scopes.into_iter().chain(last.scopes.iter().cloned()).collect();
+        is_whole.then(|| Cow::Owned(Ledger { scopes, ..last.clone() }))
     }
 }
 

@@ -91,16 +91,25 @@ pub(super) struct Sums {
     pub(super) waiting: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Ledger {
     pub(super) first: u64,
     pub(super) last: u64,
+    /// Which of several that stand one after the other, each with the accounts of some scopes.
+    #[serde(default = "one")]
+    pub(super) part: u64,
+    #[serde(default = "one")]
+    pub(super) parts: u64,
     #[serde(flatten)]
     pub(super) execs: Sums,
     pub(super) failed: Option<Sums>,
     pub(super) exits: Option<Sums>,
     #[serde(default)]
     pub(super) scopes: Vec<ScopeSums>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 impl Ledger {

@@ -137,10 +137,14 @@ impl<'a> From<&'a Start> for StartBody<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct LedgerBody<'a> {
     first: u64,
     last: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
     #[serde(flatten)]
     execs: Account,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +158,7 @@ pub(super) struct LedgerBody<'a> {
 }
 
 /// What one exclusion left out.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Rule<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<Text<'a>>,
@@ -180,7 +184,7 @@ impl<'a> From<&'a LeftOut> for Rule<'a> {
 }
 
 /// seen = written + excluded + lost + waiting.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Account {
     seen: u64,
     written: u64,
@@ -193,7 +197,7 @@ struct Account {
     recursion_misses: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct ScopeAccount {
     scope: u32,
     #[serde(flatten)]
@@ -232,12 +236,68 @@ impl<'a> LedgerBody<'a> {
         LedgerBody {
             first: place.last_ledger + 1,
             last: place.line - 1,
+            part: None,
+            parts: None,
             execs: account(What::Exec).unwrap_or_else(|| Account::new(&Counts::default(), &Sums::default())),
             failed: account(What::Failed),
             exits: account(What::Exit),
             scopes: if snapshot.scopes.len() > 1 { scopes.collect() } else { Vec::new() },
             rules: snapshot.rules.iter().map(Rule::from).collect(),
         }
+    }
+
+    /// Several ledgers, one right after the other, of which each has all sums, and the accounts of some scopes and rules:
+    /// as many as `room` bytes hold beside what all have, and at least one.
+    pub(super) fn divided(self, room: impl FnOnce(&LedgerBody<'a>) -> usize) -> Vec<LedgerBody<'a>> {
+        let number = Some(u32::MAX as usize);
+        let LedgerBody { scopes, rules, .. } = self;
+        let empty = LedgerBody { part: number, parts: number, scopes: Vec::new(), rules: Vec::new(), ..self };
+        let room = room(&empty);
+        let mut pieces = Pieces { of: empty, room, left: 0, ledgers: Vec::new() };
+        for scope in scopes {
+            pieces.with_room_for(&scope).scopes.push(scope);
+        }
+        for rule in rules {
+            pieces.with_room_for(&rule).rules.push(rule);
+        }
+        let Pieces { of, mut ledgers, .. } = pieces;
+        if ledgers.is_empty() {
+            return vec![LedgerBody { part: None, parts: None, ..of }];
+        }
+        let parts = ledgers.len();
+        for (at, ledger) in ledgers.iter_mut().enumerate() {
+            (ledger.part, ledger.parts) = (Some(at + 1), Some(parts));
+            if at > 0 {
+                // Right behind a ledger, so it closes no lines.
+                ledger.last += at as u64;
+                ledger.first = ledger.last + 1;
+            }
+        }
+        ledgers
+    }
+}
+
+struct Pieces<'a> {
+    of: LedgerBody<'a>,
+    room: usize,
+    /// In the last one.
+    left: usize,
+    ledgers: Vec<LedgerBody<'a>>,
+}
+
+impl<'a> Pieces<'a> {
+    /// The last ledger, or one more if this has no room there.
+    fn with_room_for(&mut self, what: &impl Serialize) -> &mut LedgerBody<'a> {
+        let mut bytes = Vec::new();
+        super::write(&mut bytes, what);
+        let size = bytes.len() + 1;
+        if self.ledgers.is_empty() || size > self.left {
+            self.ledgers.push(self.of.clone());
+            self.left = self.room;
+        }
+        self.left = self.left.saturating_sub(size);
+        let last = self.ledgers.len() - 1;
+        &mut self.ledgers[last]
     }
 }
 

@@ -145,7 +145,7 @@ impl JsonEncoder {
                 self.line(head, None, &StartBody::from(start.as_ref()), lines);
             }
             Entry::Ledger(snapshot) => {
-                self.line(Head::info(now, LEDGER), None, &LedgerBody::new(snapshot, place), lines);
+                self.ledger(Head::info(now, LEDGER), LedgerBody::new(snapshot, place), lines);
             }
             Entry::Watchdog(watchdog) => {
                 let level = if watchdog.seen { "INFO" } else { "ERROR" };
@@ -249,6 +249,27 @@ impl JsonEncoder {
         let body = ContinuedFields { of, id: process.id, pid: process.pid, part, parts, has };
         let head = Head { kind: CONTINUED, ..process.head };
         self.write_line(head, Some(&cmdline(&has.argv)), &body, out);
+    }
+
+    /// The account, or several if all scopes and rules have no room in one.
+    fn ledger<F: FnMut(&mut Vec<u8>, usize)>(&self, head: Head, body: LedgerBody<'_>, lines: &mut Lines<'_, F>) {
+        let most = self.limits.bytes.saturating_sub(SEAL);
+        let start = lines.out.len();
+        self.write_line(head, None, &body, lines.out);
+        if lines.out.len() - start <= most {
+            return lines.end(start);
+        }
+        lines.out.truncate(start);
+        // The names of the two lists, which the empty one lacks.
+        let names = br#","scopes":[],"rules":[]"#.len();
+        let room = |empty: &LedgerBody<'_>| {
+            let mut line = Vec::new();
+            self.write_line(head, None, empty, &mut line);
+            most.saturating_sub(line.len() + names)
+        };
+        for body in body.divided(room) {
+            self.line(head, None, &body, lines);
+        }
     }
 
     fn line<B: Serialize, F: FnMut(&mut Vec<u8>, usize)>(

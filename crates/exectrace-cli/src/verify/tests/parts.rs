@@ -100,3 +100,82 @@ fn a_gap_that_a_sink_made_is_explained_by_the_log_itself() {
     let unknown = [exec(2), exec(6), exec(7), exec(8), told(Value::Null, Value::Null)];
     assert!(gap(&unknown).expect("a gap").ends_with("3 lines or more, nobody knows which: spool_full"));
 }
+
+/// A ledger over the lines up to it, with accounts of these scopes: each of so many execs written.
+fn ledger(number: u64, from: u64, part: (u64, u64), all: u64, scopes: &[(u64, u64)]) -> String {
+    let scope = |(scope, written): &(u64, u64)| json!({ "scope": scope, "seen": written, "written": written, "excluded": {}, "lost": {}, "waiting": 0 });
+    let scopes: Vec<Value> = scopes.iter().map(scope).collect();
+    let (part, parts) = part;
+    let body = json!({ "first": from, "last": number - 1, "part": part, "parts": parts, "seen": all, "written": all,
+        "excluded": {}, "lost": {}, "waiting": 0, "scopes": scopes });
+    let text = body.to_string();
+    let text = text.strip_suffix('}').expect("an object");
+    sealed(number, "ledger", &format!(r#"{{"labels":{{}},"ledger":{text}"#))
+}
+
+fn sealed(number: u64, msg: &str, open: &str) -> String {
+    format!(
+        r#"{{"ts":"2026-11-24T22:00:00.000000000Z","level":"INFO","msg":"{msg}","caller":"a","func":"b","fields":{open},"line":"0000002a-{number}"}}}}}}"#
+    )
+}
+
+fn exec_of(number: u64, scope: u64) -> String {
+    sealed(
+        number,
+        "exec",
+        &format!(
+            r#"{{"labels":{{}},"cmdline":"x","event":{{"argv":["x"],"truncated":false,"id":"1-{number}","scope":{scope}"#
+        ),
+    )
+}
+
+/// A run of two scopes whose ledgers have two parts each.
+fn run_in_parts() -> Vec<String> {
+    vec![
+        sealed(
+            1,
+            "start",
+            r#"{"labels":{},"start":{"version":"1","kernel":"6","boot_id":"b","settings":"s","scopes":[{"scope":1,"kind":"cgroup","of":"7"},{"scope":2,"kind":"cgroup","of":"8"}],"running":0"#,
+        ),
+        exec_of(2, 1),
+        exec_of(3, 2),
+        ledger(4, 1, (1, 2), 2, &[(1, 1)]),
+        ledger(5, 5, (2, 2), 2, &[(2, 1)]),
+        exec_of(6, 2),
+        ledger(7, 6, (1, 2), 3, &[(1, 1)]),
+        ledger(8, 8, (2, 2), 3, &[(2, 2)]),
+        sealed(9, "stop", r#"{"labels":{},"stop":{"why":"signal""#),
+    ]
+}
+
+#[test]
+fn ledgers_of_several_parts_are_one() {
+    let whole = verified(&run_in_parts());
+    assert_eq!(whole.findings.iter().map(|found| &found.why).collect::<Vec<_>>(), Vec::<&String>::new());
+    let scopes: Vec<_> = whole.runs[0].account.scopes.iter().map(|(scope, totals)| (*scope, totals.execs)).collect();
+    assert_eq!(scopes, [(1, 1), (2, 2)]);
+    // Together they must add up.
+    let mut wrong = run_in_parts();
+    wrong[7] = ledger(8, 8, (2, 2), 3, &[(2, 3)]);
+    assert!(!contradictions(&wrong).is_empty());
+}
+
+#[test]
+fn a_part_of_a_ledger_that_is_missing_is_a_gap_and_nothing_else() {
+    for missing in [3, 4, 6, 7] {
+        let mut lines = run_in_parts();
+        lines.remove(missing);
+        let report = verified(&lines);
+        let kinds: Vec<Kind> = report.findings.iter().map(|found| found.kind).collect();
+        let gap = vec![Kind::MissingLines];
+        assert_eq!(kinds, gap, "{missing}: {:?}", report.findings);
+    }
+}
+
+#[test]
+fn a_ledger_s_parts_are_not_to_be_left_out() {
+    let mut lines = run_in_parts();
+    lines.truncate(7);
+    lines.push(sealed(8, "stop", r#"{"labels":{},"stop":{"why":"signal""#));
+    assert!(contradictions(&lines).iter().any(|why| why.contains("where a ledger of several parts goes on")));
+}

@@ -57,9 +57,7 @@ fn reply(body: &Value) -> Answer {
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// Logs Insights that answers each request by its action; tells what it was asked.
-fn insights(
-    answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static,
-) -> (Front, Asked) {
+fn insights(answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> (Front, Asked) {
     let asked = Asked::default();
     let to = Arc::clone(&asked);
     let front = Front::start(move |_, request| {

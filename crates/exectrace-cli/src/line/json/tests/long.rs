@@ -6,11 +6,17 @@ pub(super) const SMALL: Limits = Limits { bytes: MIN_LINE as usize, args: 100 };
 
 /// All lines that an entry becomes, from the first line of a run on.
 pub(super) fn encode_all(fields: Fields, limits: Limits, redacted: u32, entry: &Entry) -> Vec<String> {
+    encode_behind(0, fields, limits, redacted, entry)
+}
+
+/// The same, behind so many lines that have no ledger.
+fn encode_behind(before: u64, fields: Fields, limits: Limits, redacted: u32, entry: &Entry) -> Vec<String> {
     let mut encoder = encoder(Told { fields, scopes: false }, limits);
     encoder.set_labels(&labels());
     let (mut seal, mut out, mut ends) = (Seal::new(RUN.0, ChainMode::None), Vec::new(), vec![0]);
     let books = Books::default();
-    let place = Place { run: RUN, line: 1, last_ledger: 0, books: &books, redacted };
+    (0..before).for_each(|_| seal.put(&mut b"}}}".to_vec(), 0));
+    let place = Place { run: RUN, line: before + 1, last_ledger: 0, books: &books, redacted };
     let end = |out: &mut Vec<u8>, start| {
         seal.put(out, start);
         ends.push(out.len());
@@ -26,8 +32,11 @@ pub(super) fn goldens() -> Vec<(String, String)> {
         ("exec-long", exec(samples::long())),
         ("exec-failed-long", failed(FailedExec { attempt: samples::long(), ..samples::refused() })),
         ("running-long", Entry::Running(Box::new(samples::long_running()))),
+        ("ledger-long", Entry::Ledger(Box::new(many(24, 3)))),
     ] {
-        let all = encode_all(Fields::Standard, SMALL, 2, &entry);
+        let is_ledger = matches!(entry, Entry::Ledger(_));
+        let (before, redacted) = if is_ledger { (8, 0) } else { (0, 2) };
+        let all = encode_behind(before, Fields::Standard, SMALL, redacted, &entry);
         lines.extend(all.into_iter().enumerate().map(|(at, line)| (format!("{name}-{}", at + 1), line)));
     }
     lines
@@ -187,6 +196,47 @@ proptest! {
         for limits in [Limits { args, ..SMALL }, Limits { args, ..LIMITS }] {
             let lines = encode_all(Fields::Full, limits, 0, &exec(event.clone()));
             assert_told(&lines, &event, Fields::Full, limits);
+        }
+    }
+}
+
+/// So many scopes, each with an account of its own, and rules with long paths.
+fn many(scopes: u32, rules: u32) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let counts = |seen| Counts { seen, excluded: BTreeMap::from([("path", 0), ("uid", 0)]), ..Counts::default() };
+    snapshot.all[What::Exec.index()] = Some(counts(u64::from(scopes) * 5));
+    let scope = |number| ScopeId::try_from(number).expect("not 0");
+    let counts = counts(5);
+    snapshot.scopes = (1..=scopes).map(|number| (scope(number), counts.clone())).collect();
+    let rule = |number| exectrace::LeftOut {
+        by: exectrace::Exclusion::Path(format!("/{}/{number}", "\u{e9}".repeat(100)).into()),
+        execs: 3,
+        failed: 0,
+    };
+    snapshot.rules = (0..rules).map(rule).collect();
+    snapshot
+}
+
+#[test]
+fn accounts_that_have_no_room_in_one_ledger_are_in_several() {
+    for (scopes, rules) in [(2, 0), (255, 0), (255, 256), (2, 30)] {
+        let snapshot = many(scopes, rules);
+        let all = encode_behind(8, Fields::Standard, SMALL, 0, &Entry::Ledger(Box::new(snapshot)));
+        let lines: Vec<Value> = all.iter().map(|line| parse_valid(line)).collect();
+        assert!(all.iter().all(|line| line.len() <= SMALL.bytes), "{scopes} {rules}");
+        assert_eq!(lines.len() > 1, scopes + rules > 2);
+        let ledgers: Vec<&Value> = lines.iter().map(|line| &line["fields"]["ledger"]).collect();
+        let list = |name: &str| -> Vec<Value> {
+            ledgers.iter().flat_map(|ledger| ledger[name].as_array().cloned().unwrap_or_default()).collect()
+        };
+        let numbers: Vec<u64> = list("scopes").iter().filter_map(|scope| scope["scope"].as_u64()).collect();
+        assert_eq!(numbers, (1..=u64::from(scopes)).collect::<Vec<_>>());
+        assert_eq!(list("rules").len() as u64, u64::from(rules));
+        for (at, ledger) in (1_u64..).zip(&ledgers) {
+            assert_eq!((ledger["last"].as_u64(), ledger["seen"].as_u64()), (Some(at + 7), Some(u64::from(scopes) * 5)));
+            assert_eq!(ledger["first"].as_u64(), Some(if at == 1 { 1 } else { at + 8 }));
+            let number = (lines.len() > 1).then_some((Some(at), Some(lines.len() as u64)));
+            assert_eq!(ledger.get("part").map(|part| (part.as_u64(), ledger["parts"].as_u64())), number);
         }
     }
 }
