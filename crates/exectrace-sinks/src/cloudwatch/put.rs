@@ -3,6 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
 use super::client::{self, ClientOptions, code, meaning};
@@ -47,6 +48,8 @@ impl CloudWatch {
                 let rejected = put.rejected_log_events_info().map(|info| rejected(info, count)).unwrap_or_default();
                 Ok(Receipt { rejected, ..Receipt::default() })
             }
+            // Whatever such an answer says, or lacks: the request was taken.
+            Err(SdkError::ResponseError(answer)) if answer.raw().status().is_success() => Ok(Receipt::default()),
             Err(error) => match code(&error) {
                 "DataAlreadyAcceptedException" => Ok(Receipt::default()),
                 "ResourceNotFoundException" => Err(Missing::Resource),

@@ -51,8 +51,20 @@ fn breaches(events: &[(i64, String)]) -> Vec<String> {
     wrong
 }
 
+/// What a front answers to what it takes.
+fn taken() -> Answer {
+    Answer::Reply(200, CONTENT, b"{}".to_vec())
+}
+
 /// A strict front: PutLogEvents get the answer that `script` has for their number, from 1 on, or are taken.
 fn strict(
+    script: impl Fn(usize, &[(i64, String)]) -> Option<Answer> + Send + Sync + 'static,
+) -> (Front, Arc<Mutex<Received>>) {
+    strict_that_thanks_by(taken, script)
+}
+
+fn strict_that_thanks_by(
+    thanks: fn() -> Answer,
     script: impl Fn(usize, &[(i64, String)]) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Front, Arc<Mutex<Received>>) {
     let received = Arc::new(Mutex::new(Received::default()));
@@ -75,7 +87,7 @@ fn strict(
         };
         script(number, &events).unwrap_or_else(|| {
             lock(&to).lines.extend(events.into_iter().map(|(_, message)| message));
-            Answer::Reply(200, CONTENT, b"{}".to_vec())
+            thanks()
         })
     });
     (front, received)
@@ -107,6 +119,25 @@ fn root_every_line_gets_through_a_place_that_fails_in_every_way_that_passes() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(front.count() >= 8, "{}", front.count());
     assert_all(&received, &read(&log));
+}
+
+#[test]
+fn root_any_2xx_is_success_whatever_else_it_says() {
+    for thanks in [
+        || Answer::Reply(200, "Content-Type: text/html\r\n", b"<html>".to_vec()),
+        || Answer::Reply(202, CONTENT, b"[".to_vec()),
+        || Answer::Reply(204, "", Vec::new()),
+    ] {
+        let folder = Folder::new();
+        let log = folder.path().join("log");
+        let (front, received) = strict_that_thanks_by(thanks, |_, _| None);
+        let shipping = Shipping { folder: &folder, log: Some(&log) };
+        let ended = Ended::of(&mut shipping.to_cloudwatch(front.port, &execs(20)));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.stderr.contains("lines wait in the spool"), "{}", ended.stderr);
+        assert_all(&received, &read(&log));
+        assert_eq!(lock(&received).lines.len(), read(&log).len(), "nothing is sent twice");
+    }
 }
 
 #[test]
