@@ -3,7 +3,6 @@
 use std::time::UNIX_EPOCH;
 
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
 use super::client::{self, ClientOptions, code, meaning};
@@ -49,7 +48,9 @@ impl CloudWatch {
                 Ok(Receipt { rejected, ..Receipt::default() })
             }
             // Whatever such an answer says, or lacks: the request was taken.
-            Err(SdkError::ResponseError(answer)) if answer.raw().status().is_success() => Ok(Receipt::default()),
+            Err(error) if error.raw_response().is_some_and(|answer| answer.status().is_success()) => {
+                Ok(Receipt::default())
+            }
             Err(error) => match code(&error) {
                 "DataAlreadyAcceptedException" => Ok(Receipt::default()),
                 "ResourceNotFoundException" => Err(Missing::Resource),
