@@ -110,17 +110,7 @@ fn root_a_real_collector_takes_every_line_by_either_protocol() {
         let ended = Ended::of(&mut shipping.to_otlp(protocol, port, options, &execs(200)));
         assert_eq!(ended.code, Some(0), "{protocol}: {ended:?}");
         assert!(!ended.stderr.contains("lines wait in the spool"), "{}", ended.stderr);
-        let sent = numbers(&read(&log));
-        let begun = Instant::now();
-        while !sent.is_subset(&uids(&taken)) {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{protocol}: {} of {}",
-                uids(&taken).intersection(&sent).count(),
-                sent.len()
-            );
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
+        wait_for(&taken, &numbers(&read(&log)));
     }
 }
 
@@ -200,6 +190,50 @@ fn root_faults_of_a_collector_cost_nothing_but_time() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(front.count() >= 6, "{}", front.count());
     assert_eq!(uids(&taken), numbers(&read(&log)));
+}
+
+/// Waits until a collector that passes records on has passed on all of these.
+#[track_caller]
+fn wait_for(taken: &Taken, sent: &BTreeSet<String>) {
+    let begun = Instant::now();
+    while !sent.is_subset(&uids(taken)) {
+        assert!(begun.elapsed() < PATIENCE, "{} of {}", uids(taken).intersection(sent).count(), sent.len());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn root_records_wait_for_a_collector_that_is_away() {
+    let folder = Folder::new();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (front, taken) = collector(|_, _| None);
+    let (grpc, http) = (free_port(), free_port());
+    let send = |log: &std::path::Path| {
+        let shipping = Shipping { folder: &folder, log: Some(log) };
+        let ended = Ended::of(&mut shipping.to_otlp("grpc", grpc, &[], &execs(20)));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stderr
+    };
+    let away = send(&first);
+    assert!(away.contains("lines wait in the spool, and are sent by the next start"), "{away}");
+    let _rotel = rotel(grpc, http, front.port);
+    let back = send(&second);
+    assert!(back.contains("lines that an earlier process left are sent first"), "{back}");
+    wait_for(&taken, &numbers(&[read(&first), read(&second)].concat()));
+}
+
+#[test]
+fn root_a_collector_that_never_answers_holds_nobody_up_for_long() {
+    let folder = Folder::new();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (silent, _) = collector(|_, _| Some(Answer::Never));
+    let (front, taken) = collector(|_, _| None);
+    for (port, log) in [(silent.port, &first), (front.port, &second)] {
+        let shipping = Shipping { folder: &folder, log: Some(log) };
+        let ended = Ended::of(&mut shipping.to_otlp("http/protobuf", port, &[], &execs(20)));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(uids(&taken), numbers(&[read(&first), read(&second)].concat()));
 }
 
 #[test]
