@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
+use crate::line::json::bytes_of_labels;
 use crate::pod_info;
 
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -71,7 +72,7 @@ impl LabelSource {
             labels.extend(read_folder(folder)?);
         }
         labels.extend(self.fixed.clone());
-        let bytes = bytes_in_a_line(&labels)?;
+        let bytes = bytes_of_labels(&labels);
         if bytes > self.room {
             bail!(
                 "together they take {bytes} bytes of every line, and may take {} (a quarter of --max-line)",
@@ -126,12 +127,6 @@ impl LabelSource {
 pub(crate) struct Change {
     pub(crate) before: Labels,
     pub(crate) now: Labels,
-}
-
-/// What they take in a line, which is ASCII.
-fn bytes_in_a_line(labels: &Labels) -> anyhow::Result<usize> {
-    let json = serde_json::to_string(labels)?;
-    Ok(json.chars().map(|character| if character.is_ascii() { 1 } else { 6 * character.len_utf16() }).sum())
 }
 
 fn read_folder(folder: &Path) -> anyhow::Result<Labels> {

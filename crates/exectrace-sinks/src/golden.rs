@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -33,4 +35,22 @@ pub(crate) fn assert_golden(schema: &str, name: &str, made: &str) {
     }
     let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(golden.trim_end(), made, "{}", path.display());
+}
+
+/// Numbers and strings of a value; where schemas want another type, the number is a string.
+fn leaves(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| leaves(value, into)),
+        Value::Object(members) => members.values().for_each(|value| leaves(value, into)),
+        Value::String(text) => into.push(text.clone()),
+        other => into.push(other.to_string()),
+    }
+}
+
+/// The same of a text, sorted.
+pub(crate) fn sorted_leaves(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    leaves(&serde_json::from_str(text).expect("JSON"), &mut found);
+    found.sort();
+    found
 }

@@ -10,6 +10,7 @@
 //! ASCII, and has the number of its run (`RUN-N`). So a place far away gets exactly what the log says, and whoever reads it
 //! there can find what is missing by the same numbers.
 
+pub mod ascii;
 #[cfg(feature = "cloudwatch")]
 pub mod cloudwatch;
 pub mod coder;
@@ -20,7 +21,7 @@ pub mod destination;
 pub mod dropped;
 #[cfg(feature = "ship")]
 mod errors;
-#[cfg(all(test, feature = "otlp"))]
+#[cfg(test)]
 mod golden;
 #[cfg(feature = "otlp")]
 pub mod otlp;

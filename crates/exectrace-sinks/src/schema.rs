@@ -1,7 +1,7 @@
-//! Lines in the schemas of others: what has a name there gets it, and all the rest stays beside it under our names, so
-//! that nothing is lost.
+//! Lines in the schemas of others: what has a name there gets it, and all the rest stays beside it under our names.
+//! What OCSF has no room for, `docs/formats.md` says.
 //!
-//! Such a line has no less than ours, but it is not what the writer sealed: only ours can be verified.
+//! Such a line is not what the writer sealed: only ours can be verified.
 
 mod ecs;
 mod node;

@@ -6,7 +6,6 @@
 //! unambiguous. Then everything but printable ASCII is written as `\uXXXX`.
 
 use std::borrow::Cow;
-use std::io;
 
 use serde::{Serialize, Serializer};
 
@@ -53,7 +52,7 @@ fn mark(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Bytes that a string takes up in JSON, without its quotes, as [`Text`] and [`Ascii`] write it.
+/// Bytes that a string takes up in JSON, without its quotes, as [`Text`] and [`exectrace_sinks::ascii::Ascii`] write it.
 pub(super) fn json_len(bytes: &[u8]) -> usize {
     // The mark and two digits.
     const MARKED: usize = 8;
@@ -80,30 +79,9 @@ pub(super) fn char_start(bytes: &[u8], at: usize) -> usize {
     (at.saturating_sub(3)..at).find(is_within).unwrap_or(at)
 }
 
-/// Writes JSON without white space and without any byte outside of printable ASCII.
-pub(super) struct Ascii;
-
-impl serde_json::ser::Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let is_plain = |byte: &u8| (0x20..0x7f).contains(byte);
-        if fragment.as_bytes().iter().all(is_plain) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        for char in fragment.chars() {
-            if char.is_ascii() && char != '\x7f' {
-                writer.write_all(char.encode_utf8(&mut [0; 4]).as_bytes())?;
-            } else {
-                for unit in char.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use exectrace_sinks::ascii::Ascii;
     use proptest::prelude::*;
 
     use super::*;

@@ -91,3 +91,18 @@ fn what_was_not_taken_is_counted() {
     assert_eq!(partial(-1, ""), Receipt::default());
     assert_eq!(receipt(None), Receipt::default());
 }
+
+#[test]
+fn nothing_of_a_line_is_left_out_of_its_record() {
+    for (name, bytes) in golden::lines() {
+        let text = String::from_utf8(bytes.clone()).expect("ASCII");
+        let whole: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let request = record::request(&[line(bytes)], &options());
+        let there = golden::sorted_leaves(&serde_json::to_string(&request).expect("JSON"));
+        // The one is a number of nanoseconds, the other has a word before it.
+        let is_told_otherwise = |leaf: &String| [&whole["ts"], &whole["msg"]].iter().any(|told| *told == leaf);
+        for leaf in golden::sorted_leaves(&text) {
+            assert!(there.binary_search(&leaf).is_ok() || is_told_otherwise(&leaf), "{name} lacks {leaf:?}");
+        }
+    }
+}

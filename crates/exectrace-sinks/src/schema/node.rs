@@ -1,12 +1,11 @@
 //! JSON that is put together from parts of a line.
 
 use std::borrow::Cow;
-use std::io;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
+use crate::ascii::Ascii;
 use crate::coder::Members;
 
 /// A value.
@@ -72,24 +71,5 @@ impl Serialize for Node<'_> {
                 map.end()
             }
         }
-    }
-}
-
-/// What is written anew is ASCII as the rest is.
-struct Ascii;
-
-impl Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut units = [0; 2];
-        for part in fragment.split_inclusive(|character: char| !character.is_ascii()) {
-            let ascii = part.trim_end_matches(|character: char| !character.is_ascii());
-            writer.write_all(ascii.as_bytes())?;
-            for character in part[ascii.len()..].chars() {
-                for unit in character.encode_utf16(&mut units) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use exectrace::{Event, ExecId, FailedExec, Running};
+use exectrace_sinks::ascii::Ascii;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -24,7 +25,7 @@ use self::account::{
 use self::event::{ContinuedFields, EndedFields, EventFields, FailedFields, First, RunningFields, long_strings};
 pub(crate) use self::parts::{Limits, MIN_LINE};
 use self::parts::{Named, SEAL, divide};
-use super::escape::{Ascii, Text};
+use super::escape::Text;
 use super::{Entry, Place, cmdline};
 use crate::cli::Fields;
 
@@ -391,6 +392,11 @@ pub(crate) fn diagnostic(
     write(&mut out, &Line { ts: timestamp(now), level, msg, caller, func, fields });
     out.push(b'\n');
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Bytes that labels take of every line.
+pub(crate) fn bytes_of_labels(labels: &BTreeMap<String, String>) -> usize {
+    raw(labels).get().len()
 }
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
