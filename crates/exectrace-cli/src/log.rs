@@ -40,12 +40,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// Opens the outputs, and reads the keys if there are any.
-    pub(crate) fn open(
-        args: &LoggingArgs,
-        format: OutputFormat,
-        origin: &Origin<'_>,
-        runs: usize,
-    ) -> anyhow::Result<Log> {
+    pub(crate) fn open(args: &LoggingArgs, origin: &Origin<'_>, runs: usize) -> anyhow::Result<Log> {
         args.outputs.limits()?;
         let chain = match &args.chain_key {
             Some(path) => ChainMode::Keyed(ChainKey::read(path)?),
@@ -57,7 +52,7 @@ impl Log {
         let run = seals.last().map_or(Run(0), Seal::run);
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy().into_owned();
-        let opening = Opening { args: &args.outputs, format, origin, host, run, dropped: DroppedLines::default() };
+        let opening = Opening { args: &args.outputs, origin, host, run, dropped: DroppedLines::default() };
         let outputs = opening.outputs()?;
         let stats = Arc::new(Stats::of(&outputs));
         #[cfg(feature = "metrics")]
@@ -88,7 +83,6 @@ pub(crate) struct Origin<'a> {
 /// What an output is made for.
 struct Opening<'a> {
     args: &'a SinkArgs,
-    format: OutputFormat,
     origin: &'a Origin<'a>,
     /// The name of this machine.
     host: String,
@@ -101,7 +95,7 @@ impl Opening<'_> {
     fn outputs(&self) -> anyhow::Result<Outputs> {
         let sinks = self.args.sinks();
         let is_for_people = |sink: &SinkName| matches!(sink, SinkName::Stdout | SinkName::File);
-        if self.format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
+        if self.args.format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
             let why = "lines for people go to stdout or to a file, and nowhere else: give JSON to several sinks";
             return Err(Failed(Exit::Usage, why.to_owned()).into());
         }
@@ -125,7 +119,7 @@ impl Opening<'_> {
     }
 
     fn translator(&self) -> Option<Translator> {
-        let schema = self.format.schema();
+        let schema = self.args.format.schema();
         let host = Host { name: self.host.clone(), version: env!("CARGO_PKG_VERSION") };
         (schema != Schema::Coder).then(|| Translator::new(schema, host))
     }

@@ -71,8 +71,7 @@ pub struct Otlp {
 }
 
 enum Transport {
-    /// Made at the first request, by the runtime that drives it.
-    Grpc(Option<Box<Grpc>>),
+    Grpc(Box<Grpc>),
     Http(Box<Http>),
 }
 
@@ -80,10 +79,7 @@ impl Otlp {
     /// Nothing is asked before the first batch.
     pub fn new(options: OtlpOptions) -> Result<Otlp, OtlpError> {
         let transport = match options.protocol {
-            Protocol::Grpc => {
-                grpc::check(&options)?;
-                Transport::Grpc(None)
-            }
+            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(&options)?)),
             Protocol::Http => Transport::Http(Box::new(Http::new(&options)?)),
         };
         Ok(Otlp { options, transport })
@@ -113,19 +109,7 @@ impl Destination for Otlp {
         let request = record::request(lines, &self.options);
         let partial = match &mut self.transport {
             Transport::Http(http) => http.export(&request).await?,
-            Transport::Grpc(grpc) => {
-                let grpc = match grpc {
-                    Some(grpc) => grpc,
-                    None => {
-                        let made = Grpc::new(&self.options).map_err(|error| SendError::Refused {
-                            why: error.to_string(),
-                            advice: "correct the endpoint".to_owned(),
-                        })?;
-                        grpc.insert(Box::new(made))
-                    }
-                };
-                grpc.export(request).await?
-            }
+            Transport::Grpc(grpc) => grpc.export(request).await?,
         };
         Ok(receipt(partial))
     }

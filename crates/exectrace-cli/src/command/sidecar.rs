@@ -33,7 +33,7 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let format = args.logging.outputs.format.or_coder();
     let pod = args.pod_uid.is_some().then(|| pod_names(args)).transpose()?;
     let origin = Origin { labels: known, pod: args.pod_uid.as_deref().zip(pod.as_ref()) };
-    let mut next = Some((Log::open(&args.logging, format, &origin, RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, &origin, RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     let mut is_announced = false;
     while let Some((log, until)) = next {

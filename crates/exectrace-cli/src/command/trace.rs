@@ -22,7 +22,7 @@ pub(crate) fn main(args: TraceArgs) -> ExitCode {
 
 fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let stop = StopSignal::new()?;
-    let mut next = Some((Log::open(&args.logging, args.logging.outputs.format, &Origin::default(), RUNS)?, None));
+    let mut next = Some((Log::open(&args.logging, &Origin::default(), RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     while let Some((log, until)) = next {
         let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;

@@ -83,11 +83,11 @@ impl Insights {
     /// Starts a query.
     pub async fn start(&self, question: &Question) -> Result<Running, QueryError> {
         let seconds = |time: SystemTime| {
-            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos() > 0))
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            i64::try_from(since).unwrap_or(i64::MAX)
         };
         // What happened in the second that has begun is asked for as well.
-        let ((since, _), (until, begun)) = (seconds(question.since), seconds(question.until));
+        let until = question.until.checked_add(Duration::from_nanos(999_999_999)).unwrap_or(question.until);
         let mut failures = 0;
         loop {
             let started = self
@@ -95,8 +95,8 @@ impl Insights {
                 .start_query()
                 .set_log_group_names(Some(question.groups.clone()))
                 .query_string(&question.query)
-                .start_time(since)
-                .end_time(until.saturating_add(begun))
+                .start_time(seconds(question.since))
+                .end_time(seconds(until))
                 .limit(question.limit)
                 .send()
                 .await;

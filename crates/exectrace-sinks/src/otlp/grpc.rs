@@ -11,34 +11,34 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 
 use super::{ATTEMPT, OtlpError, OtlpOptions, Request, meaning};
 use crate::destination::SendError;
+use crate::errors::in_words;
 use crate::tls;
 
 pub(super) struct Grpc {
-    client: LogsServiceClient<Channel>,
+    endpoint: Endpoint,
     headers: MetadataMap,
-}
-
-/// Whether the options can be used.
-pub(super) fn check(options: &OtlpOptions) -> Result<(), OtlpError> {
-    endpoint(options)?;
-    headers(options).map(drop)
+    gzip: bool,
+    /// Made at the first request, by the runtime that drives it.
+    client: Option<LogsServiceClient<Channel>>,
 }
 
 impl Grpc {
-    /// Must be called within the runtime that drives it.
     pub(super) fn new(options: &OtlpOptions) -> Result<Grpc, OtlpError> {
-        let mut client = LogsServiceClient::new(endpoint(options)?.connect_lazy());
-        if options.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
-        }
-        client = client.accept_compressed(CompressionEncoding::Gzip);
-        Ok(Grpc { client, headers: headers(options)? })
+        Ok(Grpc { endpoint: endpoint(options)?, headers: headers(options)?, gzip: options.gzip, client: None })
+    }
+
+    fn client(&mut self) -> &mut LogsServiceClient<Channel> {
+        self.client.get_or_insert_with(|| {
+            let client = LogsServiceClient::new(self.endpoint.connect_lazy());
+            let client = client.accept_compressed(CompressionEncoding::Gzip);
+            if self.gzip { client.send_compressed(CompressionEncoding::Gzip) } else { client }
+        })
     }
 
     pub(super) async fn export(&mut self, request: Request) -> Result<Option<ExportLogsPartialSuccess>, SendError> {
         let mut request = tonic::Request::new(request);
         *request.metadata_mut() = self.headers.clone();
-        match self.client.export(request).await {
+        match self.client().export(request).await {
             Ok(answer) => Ok(answer.into_inner().partial_success),
             Err(status) => Err(meaning::of_code(&status)),
         }
@@ -61,7 +61,7 @@ fn endpoint(options: &OtlpOptions) -> Result<Endpoint, OtlpError> {
         Some("https") => {
             tls::use_ring();
             let trusted = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(tls::trusted()));
-            endpoint.tls_config(trusted).map_err(|error| OtlpError::Tls(crate::errors::in_words(&error)))
+            endpoint.tls_config(trusted).map_err(|error| OtlpError::Tls(in_words(&error)))
         }
         _ => Err(wrong("it begins with neither".to_owned())),
     }

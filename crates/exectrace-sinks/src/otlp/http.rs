@@ -13,6 +13,7 @@ use reqwest::{Certificate, Client, Url};
 
 use super::{ATTEMPT, OtlpError, OtlpOptions, Request, meaning};
 use crate::destination::SendError;
+use crate::errors::in_words;
 use crate::tls;
 
 /// Bytes of an answer that are read.
@@ -88,9 +89,4 @@ fn compressed(body: &[u8]) -> Vec<u8> {
         Ok(compressed) => compressed,
         Err(error) => unreachable!("memory can be written: {error}"),
     }
-}
-
-/// An error and what led to it.
-fn in_words(error: &reqwest::Error) -> String {
-    crate::errors::in_words(error)
 }
