@@ -5,6 +5,7 @@
 //! happened is known from a line, from the end of a process or from the answer of a shell, each with a deadline.
 
 mod cluster;
+mod disk;
 mod fixtures;
 mod folder;
 mod line;

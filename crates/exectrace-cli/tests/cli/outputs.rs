@@ -22,13 +22,6 @@ fn name(path: &Path) -> &str {
 }
 
 #[track_caller]
-fn ok(command: &mut Command) -> Ended {
-    let ended = Ended::of(command);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    ended
-}
-
-#[track_caller]
 fn assert_whole(files: &[PathBuf]) {
     let ended = Ended::of(exectrace(["verify"]).args(files));
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
@@ -39,7 +32,7 @@ fn root_a_padded_command_fits_the_pipeline_and_is_put_together_again() {
     let folder = Folder::new();
     let log = folder.path().join("log");
     let padding = "A".repeat(100_000);
-    ok(&mut run(&["--log", name(&log)], &["/bin/true", &padding, "curl", "https://example.com/x"]));
+    Ended::well(&mut run(&["--log", name(&log)], &["/bin/true", &padding, "curl", "https://example.com/x"]));
     let text = fs::read_to_string(&log).expect("the log");
     assert!(text.lines().all(|line| line.len() < 16_384));
     let lines = Line::parse_all(&text);
@@ -48,7 +41,7 @@ fn root_a_padded_command_fits_the_pipeline_and_is_put_together_again() {
     assert_eq!(first.body().and_then(|event| event["parts"].as_u64()), Some(continued as u64 + 1));
     assert!(continued >= 12, "{continued}");
     assert_whole(std::slice::from_ref(&log));
-    let shown = ok(exectrace(["logs", "-o", "text"]).arg(&log)).stdout;
+    let shown = Ended::well(exectrace(["logs", "-o", "text"]).arg(&log)).stdout;
     assert!(shown.contains(&format!("/bin/true {padding} curl https://example.com/x\n")), "{shown}");
     // Without one of them: missing, and not contradictory.
     let without: Vec<&str> = text.lines().filter(|line| !line.contains("\"part\":3,")).collect();
@@ -57,7 +50,7 @@ fn root_a_padded_command_fits_the_pipeline_and_is_put_together_again() {
     assert_eq!(verdict.code, Some(1));
     assert!(verdict.stdout.contains("1 line is not there"), "{}", verdict.stdout);
     assert!(!verdict.stdout.contains("contradict"), "{}", verdict.stdout);
-    let shown = ok(exectrace(["logs", "-o", "text"]).arg(&log)).stdout;
+    let shown = Ended::well(exectrace(["logs", "-o", "text"]).arg(&log)).stdout;
     assert!(shown.contains("… (arguments missing)"), "{shown}");
 }
 
@@ -67,7 +60,7 @@ fn root_lines_are_as_long_and_as_many_sided_as_one_says() {
     let log = folder.path().join("log");
     let words: Vec<String> = (0..300).map(|at| format!("word-{at}")).collect();
     let command: Vec<&str> = std::iter::once("/bin/true").chain(words.iter().map(String::as_str)).collect();
-    ok(&mut run(&["--log", name(&log), "--max-line", "4096", "--max-line-args", "40"], &command));
+    Ended::well(&mut run(&["--log", name(&log), "--max-line", "4096", "--max-line-args", "40"], &command));
     let text = fs::read_to_string(&log).expect("the log");
     let lines = Line::parse_all(&text);
     assert!(text.lines().all(|line| line.len() < 4_096));
@@ -76,7 +69,7 @@ fn root_lines_are_as_long_and_as_many_sided_as_one_says() {
     assert_eq!((counts.iter().sum::<usize>(), counts.iter().max()), (301, Some(&40)), "{counts:?}");
     // Cut instead: one line, which says so.
     fs::remove_file(&log).expect("the log");
-    ok(&mut run(&["--log", name(&log), "--argv-limit", "100"], &command));
+    Ended::well(&mut run(&["--log", name(&log), "--argv-limit", "100"], &command));
     let lines = Line::parse_all(&fs::read_to_string(&log).expect("the log"));
     assert_eq!(with_msg(&lines, "continued").len(), 0);
     let cut = with_msg(&lines, "exec").first().and_then(|line| line.body()).expect("an exec");
@@ -89,18 +82,22 @@ fn root_secrets_do_not_leave_but_where_one_wants_them_to() {
     let key = folder.file("key", "0123456789abcdef");
     let rules = folder.file("rules.toml", "[[flag]]\nname = '--pin'\n");
     let command = ["/bin/true", "--password", "hunter2hunter2", "--pin", "4711"];
-    let redacted = ok(&mut run(&[], &command)).stdout;
+    let redacted = Ended::well(&mut run(&[], &command)).stdout;
     assert!(!redacted.contains("hunter2") && redacted.contains("\"redacted\":1"), "{redacted}");
     assert!(redacted.contains("4711"), "{redacted}");
     let options = ["--redact-key", name(&key), "--redact-rules", name(&rules)];
-    let both = || ok(&mut run(&options, &command)).stdout;
+    let both = || Ended::well(&mut run(&options, &command)).stdout;
     let mark = |log: String| log.split("[redacted:").nth(1).map(|rest| rest[..8].to_owned()).expect("a mark");
     assert!(!both().contains("4711") && both().contains("\"redacted\":2"));
     assert_eq!(mark(both()), mark(both()), "one key");
-    assert_ne!(mark(ok(&mut run(&[], &command)).stdout), mark(ok(&mut run(&[], &command)).stdout), "another key");
-    let clear = ok(&mut run(&["--redact", "off"], &command)).stdout;
+    assert_ne!(
+        mark(Ended::well(&mut run(&[], &command)).stdout),
+        mark(Ended::well(&mut run(&[], &command)).stdout),
+        "another key"
+    );
+    let clear = Ended::well(&mut run(&["--redact", "off"], &command)).stdout;
     assert!(clear.contains("hunter2hunter2") && !clear.contains("\"redacted\""), "{clear}");
-    let text = ok(exectrace(["run", "-o", "text", "--"]).args(command)).stdout;
+    let text = Ended::well(exectrace(["run", "-o", "text", "--"]).args(command)).stdout;
     assert!(!text.contains("hunter2") && text.contains("[redacted:"), "{text}");
 }
 
@@ -125,8 +122,10 @@ fn rules_and_keys_that_cannot_be_used_are_named_before_anything_runs() {
 fn root_two_outputs_have_the_same_lines() {
     let folder = Folder::new();
     let log = folder.path().join("log");
-    let ended =
-        ok(&mut run(&["--sink", "stdout,file", "--log", name(&log)], &["sh", "-c", "/bin/true; /bin/false; true"]));
+    let ended = Ended::well(&mut run(
+        &["--sink", "stdout,file", "--log", name(&log)],
+        &["sh", "-c", "/bin/true; /bin/false; true"],
+    ));
     assert_eq!(fs::read_to_string(&log).expect("the log"), ended.stdout);
     assert!(ended.stdout.lines().count() >= 5);
     let refused =
@@ -137,7 +136,8 @@ fn root_two_outputs_have_the_same_lines() {
 /// `/dev/full` takes nothing: the log goes on, and says at its end what that output lacks.
 #[test]
 fn root_what_one_of_two_outputs_does_not_take_is_told_by_the_other() {
-    let ended = ok(&mut run(&["--sink", "stdout,file", "--log", "/dev/full"], &["sh", "-c", "/bin/true; true"]));
+    let ended =
+        Ended::well(&mut run(&["--sink", "stdout,file", "--log", "/dev/full"], &["sh", "-c", "/bin/true; true"]));
     let lines = Line::parse_all(&ended.stdout);
     let dropped = with_msg(&lines, "dropped").first().and_then(|line| line.body()).expect("what the file lacks");
     assert_eq!((&dropped["sink"], &dropped["reason"]), (&"file".into(), &"write_failed".into()));
@@ -149,7 +149,7 @@ fn root_a_file_that_is_large_is_put_aside_and_the_whole_is_a_whole_log() {
     let folder = Folder::new();
     let log = folder.path().join("log");
     let options = ["--log", name(&log), "--log-max-size", "20KiB", "--log-keep", "0", "--chain"];
-    ok(&mut run(&options, &["sh", "-c", "i=0; while [ $i -lt 300 ]; do /bin/true $i; i=$((i+1)); done"]));
+    Ended::well(&mut run(&options, &["sh", "-c", "i=0; while [ $i -lt 300 ]; do /bin/true $i; i=$((i+1)); done"]));
     let files = || -> Vec<PathBuf> {
         let entries = fs::read_dir(folder.path()).expect("a folder");
         entries.map(|entry| entry.expect("an entry").path()).collect()
@@ -209,7 +209,7 @@ fn root_lines_come_in_the_schemas_of_others_and_still_fit() {
         let options = ["--sink", "stdout,file", "--log", name(&log), "--format", format, "--max-line", "8192"];
         let mut run = exectrace(["run"]);
         run.args(options).args(["--", "/bin/true", "hello", &padding]);
-        let stdout = ok(&mut run).stdout;
+        let stdout = Ended::well(&mut run).stdout;
         assert_eq!(stdout, fs::read_to_string(&log).expect("the log"), "all outputs have the same");
         let lines: Vec<serde_json::Value> =
             stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

@@ -46,6 +46,14 @@ impl Ended {
 }
 
 impl Ended {
+    /// The same of one that must succeed.
+    #[track_caller]
+    pub(crate) fn well(command: &mut Command) -> Ended {
+        let ended = Ended::of(command);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended
+    }
+
     /// The one thing that exectrace had to say, but for what this machine does not let it see.
     #[track_caller]
     pub(crate) fn message(&self) -> Line {

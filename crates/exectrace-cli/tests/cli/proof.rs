@@ -4,12 +4,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::disk::SmallDisk;
 use crate::fixtures::fixture;
 use crate::program::{Ended, Program, exectrace};
 use crate::workspace::{BpfFs, Workspace};
@@ -215,38 +215,11 @@ fn root_an_output_that_stalls() {
     verdict.names_all_gaps();
 }
 
-/// A file system of the test's own, of which the size can be told.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(size: &str) -> SmallDisk {
-        let disk = SmallDisk(tempfile::tempdir().expect("a temporary folder"));
-        disk.mount(&format!("size={size}"));
-        disk
-    }
-
-    fn mount(&self, options: &str) {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path()).status();
-        assert!(mounted.expect("mount").success());
-    }
-
-    fn grow(&self, size: &str) {
-        self.mount(&format!("remount,size={size}"));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.0.path()).status();
-        assert!(std::thread::panicking() || unmounted.is_ok_and(|status| status.success()));
-    }
-}
-
 #[test]
 fn root_a_disk_that_is_full_and_has_room_again() {
     let disk = SmallDisk::new("1m");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut proof = Proof::with(folder, disk.0.path().join("log"), &["--chain"]);
+    let mut proof = Proof::with(folder, disk.path().join("log"), &["--chain"]);
     proof.storm(20_000, 0, 0);
     proof.program.as_mut().expect("a trace").wait_for_message("the log cannot be written");
     disk.grow("64m");
@@ -264,9 +237,9 @@ fn root_a_disk_that_is_full_and_has_room_again() {
 #[test]
 fn root_a_disk_that_is_full_from_the_beginning() {
     let disk = SmallDisk::new("64k");
-    fs::write(disk.0.path().join("filler"), vec![0; 1 << 20]).expect_err("a disk that is full");
+    fs::write(disk.path().join("filler"), vec![0; 1 << 20]).expect_err("a disk that is full");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut proof = Proof::without_a_trace(folder, disk.0.path().join("log"));
+    let mut proof = Proof::without_a_trace(folder, disk.path().join("log"));
     proof.workspace.tell("sleep 600 & sleep 600 &");
     let mut program = proof.trace(&[]);
     // Two threads say that and that tracing has begun.
@@ -404,7 +377,7 @@ fn root_killed_after_a_full_disk() {
     let pin = bpf.pin();
     let options = ["--pin", pin.as_str(), "--ledger-interval", "0", "--watchdog", "0"];
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut proof = Proof::without_a_trace(folder, disk.0.path().join("log"));
+    let mut proof = Proof::without_a_trace(folder, disk.path().join("log"));
     let mut program = proof.trace(&options);
     proof.storm(3_000, 0, 0);
     program.wait_for_message("the log cannot be written");

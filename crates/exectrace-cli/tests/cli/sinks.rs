@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::folder::Folder;
 use crate::program::{PATIENCE, exectrace};
 
 const GROUP: &str = "/exectrace/workspaces";
@@ -45,7 +44,7 @@ fn free_port() -> u16 {
 
 /// `exectrace run` of a shell command with a sink over the network, and the file too if there is one.
 struct Shipping<'a> {
-    folder: &'a Folder,
+    folder: &'a Path,
     log: Option<&'a Path>,
 }
 
@@ -55,8 +54,7 @@ impl Shipping<'_> {
         run.args(["--cloudwatch-stream", "main/{host}-x", "--cloudwatch-group", GROUP]);
         run.args(["--cloudwatch-region", "eu-west-1", "--cloudwatch-endpoint"]);
         run.arg(format!("http://127.0.0.1:{port}")).args(["--", "sh", "-c", command]);
-        run.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        run.env("AWS_EC2_METADATA_DISABLED", "true");
+        with_credentials(&mut run);
         run
     }
 
@@ -73,9 +71,15 @@ impl Shipping<'_> {
             Some(log) => run.arg(format!("file,{sink}")).arg("--log").arg(log),
             None => run.arg(sink),
         };
-        run.arg("--spool").arg(self.folder.path().join("spool"));
+        run.arg("--spool").arg(self.folder.join("spool"));
         run
     }
+}
+
+/// Some, so that nobody looks for others.
+fn with_credentials(command: &mut Command) {
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
 }
 
 /// So many execs, one after the other.

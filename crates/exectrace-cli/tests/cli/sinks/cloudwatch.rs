@@ -8,7 +8,7 @@ use crate::folder::Folder;
 use crate::program::{Ended, exectrace};
 
 fn run(folder: &Folder, log: &Path, port: u16, command: &str) -> Ended {
-    Ended::of(&mut Shipping { folder, log: Some(log) }.to_cloudwatch(port, command))
+    Ended::of(&mut Shipping { folder: folder.path(), log: Some(log) }.to_cloudwatch(port, command))
 }
 
 fn stream() -> String {

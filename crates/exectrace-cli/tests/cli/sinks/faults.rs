@@ -1,13 +1,13 @@
 //! A strict CloudWatch Logs that is in trouble: every limit of PutLogEvents is checked, and every fault injected.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use super::front::{Answer, Front, Request, lock};
 use super::{Shipping, execs, number_of, read};
+use crate::disk::SmallDisk;
 use crate::folder::Folder;
 use crate::program::{Ended, Program};
 
@@ -115,8 +115,7 @@ fn root_every_line_gets_through_a_place_that_fails_in_every_way_that_passes() {
         7 => Some(Answer::Reply(500, "", b"<html>no JSON</html>".to_vec())),
         _ => None,
     });
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&log) }.to_cloudwatch(front.port, &execs(300)));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    Ended::well(&mut Shipping { folder: folder.path(), log: Some(&log) }.to_cloudwatch(front.port, &execs(300)));
     assert!(front.count() >= 8, "{}", front.count());
     assert_all(&received, &read(&log));
 }
@@ -131,7 +130,7 @@ fn root_any_2xx_is_success_whatever_else_it_says() {
         let folder = Folder::new();
         let log = folder.path().join("log");
         let (front, received) = strict_that_thanks_by(thanks, |_, _| None);
-        let shipping = Shipping { folder: &folder, log: Some(&log) };
+        let shipping = Shipping { folder: folder.path(), log: Some(&log) };
         let ended = Ended::of(&mut shipping.to_cloudwatch(front.port, &execs(20)));
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(!ended.stderr.contains("lines wait in the spool"), "{}", ended.stderr);
@@ -147,8 +146,7 @@ fn root_batches_keep_to_the_limits_under_load() {
     let (front, received) = strict(|_, _| None);
     // 1,500 execs of 3 KB: several batches that are full by their bytes.
     let command = format!("x=$(head -c 3000 /dev/zero | tr '\\0' x); {}", execs(1500).replace("true", "true $x"));
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&log) }.to_cloudwatch(front.port, &command));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    Ended::well(&mut Shipping { folder: folder.path(), log: Some(&log) }.to_cloudwatch(front.port, &command));
     assert_all(&received, &read(&log));
     assert!(front.count() >= 5, "{} requests", front.count());
 }
@@ -162,8 +160,8 @@ fn root_a_line_that_is_refused_for_good_is_dropped_alone_and_told() {
         is_bad.then(|| fault(400, "InvalidParameterException"))
     });
     let command = format!("{}; /bin/true poison; {}", execs(20), execs(20));
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&log) }.to_cloudwatch(front.port, &command));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended =
+        Ended::well(&mut Shipping { folder: folder.path(), log: Some(&log) }.to_cloudwatch(front.port, &command));
     // The shell's own line has the word too.
     let kept: Vec<String> = read(&log).into_iter().filter(|line| !line.contains("poison")).collect();
     assert_all(&received, &kept);
@@ -188,12 +186,11 @@ fn root_what_must_be_put_right_first_is_said_and_costs_nothing() {
     let folder = Folder::new();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let (front, _) = strict(|_, _| Some(fault(400, "AccessDeniedException")));
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&first) }.to_cloudwatch(front.port, "/bin/true"));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended =
+        Ended::well(&mut Shipping { folder: folder.path(), log: Some(&first) }.to_cloudwatch(front.port, "/bin/true"));
     assert!(ended.stderr.contains("allow logs:PutLogEvents"), "{}", ended.stderr);
     let (front, received) = strict(|_, _| None);
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    Ended::well(&mut Shipping { folder: folder.path(), log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
     assert_all(&received, &[read(&first), read(&second)].concat());
 }
 
@@ -202,47 +199,27 @@ fn root_a_place_that_never_answers_holds_nobody_up_for_long() {
     let folder = Folder::new();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let (front, _) = strict(|_, _| Some(Answer::Never));
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&first) }.to_cloudwatch(front.port, &execs(50)));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended =
+        Ended::well(&mut Shipping { folder: folder.path(), log: Some(&first) }.to_cloudwatch(front.port, &execs(50)));
     assert!(ended.stderr.contains("lines wait in the spool"), "{}", ended.stderr);
     let (front, received) = strict(|_, _| None);
-    let ended = Ended::of(&mut Shipping { folder: &folder, log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    Ended::well(&mut Shipping { folder: folder.path(), log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
     assert_all(&received, &[read(&first), read(&second)].concat());
-}
-
-/// A file system that is soon full.
-struct SmallDisk(Folder);
-
-impl SmallDisk {
-    fn new() -> SmallDisk {
-        let folder = Folder::new();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder.path()).status();
-        assert!(mounted.expect("mount").success(), "a small disk needs root");
-        SmallDisk(folder)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.0.path()).status();
-        assert!(std::thread::panicking() || unmounted.is_ok_and(|status| status.success()));
-    }
 }
 
 #[test]
 fn root_what_a_small_disk_cannot_keep_is_counted() {
-    let (folder, disk) = (Folder::new(), SmallDisk::new());
+    let (folder, disk) = (Folder::new(), SmallDisk::new("4m"));
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let (front, _) = strict(|_, _| Some(fault(500, "InternalFailure")));
     let command = format!("x=$(head -c 9000 /dev/zero | tr '\\0' x); {}", execs(1000).replace("true", "true $x"));
-    let ended = Ended::of(&mut Shipping { folder: &disk.0, log: Some(&first) }.to_cloudwatch(front.port, &command));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended =
+        Ended::well(&mut Shipping { folder: disk.path(), log: Some(&first) }.to_cloudwatch(front.port, &command));
     let told = dropped(&read(&first), &ended.stderr);
     assert!(told > 100, "{told}: {}", ended.stderr);
     let (front, received) = strict(|_, _| None);
-    let ended = Ended::of(&mut Shipping { folder: &disk.0, log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended =
+        Ended::well(&mut Shipping { folder: disk.path(), log: Some(&second) }.to_cloudwatch(front.port, "/bin/true"));
     // The second run drops some more before the place has taken the rest.
     let told = told + dropped(&read(&second), &ended.stderr);
     let all = [read(&first), read(&second)].concat();
@@ -258,7 +235,8 @@ fn root_a_stop_while_the_place_is_away_keeps_what_waits_and_says_how_much() {
     let log = folder.path().join("log");
     let (front, received) = strict(|number, _| (number < 3).then_some(Answer::HangUp));
     let mut run = Program::start(
-        &mut Shipping { folder: &folder, log: Some(&log) }.to_cloudwatch(front.port, "echo up; read line; /bin/true"),
+        &mut Shipping { folder: folder.path(), log: Some(&log) }
+            .to_cloudwatch(front.port, "echo up; read line; /bin/true"),
     );
     run.stdout().wait_for("up", |line| line == "up");
     let (_, stopped) = run.stop();

@@ -29,7 +29,7 @@ pub(super) enum Answer {
 /// Runs until the test ends.
 pub(super) struct Front {
     pub(super) port: u16,
-    /// Requests that came, and what was wrong with them.
+    /// How many requests came.
     pub(super) requests: Arc<Mutex<usize>>,
 }
 
@@ -64,7 +64,7 @@ fn serve(
     count: &Mutex<usize>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    while let Some(request) = read(&mut reader, &mut stream)? {
+    while let Some(request) = read_request(&mut reader)? {
         let number = {
             let mut count = lock(count);
             *count += 1;
@@ -93,7 +93,7 @@ fn serve(
 }
 
 /// `None` where the other side has closed.
-fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> std::io::Result<Option<Request>> {
+pub(super) fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -105,9 +105,6 @@ fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> std::io::R
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    if headers.contains_key("expect") {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];

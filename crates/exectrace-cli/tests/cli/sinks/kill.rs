@@ -35,7 +35,7 @@ fn root_killed_at_random_points_nothing_that_was_spooled_is_lost() {
         }
         Answer::Reply(200, "Content-Type: application/x-amz-json-1.1\r\n", b"{}".to_vec())
     });
-    let shipping = Shipping { folder: &folder, log: None };
+    let shipping = Shipping { folder: folder.path(), log: None };
     let script = "echo ready; i=0; while read -r line; do /bin/true $i; echo $i; i=$((i+1)); done";
     for _ in 0..6 {
         let points = draw(120);

@@ -106,7 +106,7 @@ fn root_a_real_collector_takes_every_line_by_either_protocol() {
     ] {
         let folder = Folder::new();
         let log = folder.path().join("log");
-        let shipping = Shipping { folder: &folder, log: Some(&log) };
+        let shipping = Shipping { folder: folder.path(), log: Some(&log) };
         let ended = Ended::of(&mut shipping.to_otlp(protocol, port, options, &execs(200)));
         assert_eq!(ended.code, Some(0), "{protocol}: {ended:?}");
         assert!(!ended.stderr.contains("lines wait in the spool"), "{}", ended.stderr);
@@ -146,7 +146,7 @@ impl Tap {
 fn root_a_record_has_the_names_of_the_conventions() {
     let (folder, port) = (Folder::new(), free_port());
     let mut tap = Tap::start(port);
-    let shipping = Shipping { folder: &folder, log: None };
+    let shipping = Shipping { folder: folder.path(), log: None };
     let ended = Ended::of(&mut shipping.to_otlp("http/protobuf", port, &[], "cd /; exec /bin/echo one 'two three'"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let record = loop {
@@ -184,7 +184,7 @@ fn root_faults_of_a_collector_cost_nothing_but_time() {
         5 => Some(Answer::Reply(503, "", Vec::new())),
         _ => None,
     });
-    let shipping = Shipping { folder: &folder, log: Some(&log) };
+    let shipping = Shipping { folder: folder.path(), log: Some(&log) };
     let ended =
         Ended::of(&mut shipping.to_otlp("http/protobuf", front.port, &["--otlp-compression", "gzip"], &execs(100)));
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -209,7 +209,7 @@ fn root_records_wait_for_a_collector_that_is_away() {
     let (front, taken) = collector(|_, _| None);
     let (grpc, http) = (free_port(), free_port());
     let send = |log: &std::path::Path| {
-        let shipping = Shipping { folder: &folder, log: Some(log) };
+        let shipping = Shipping { folder: folder.path(), log: Some(log) };
         let ended = Ended::of(&mut shipping.to_otlp("grpc", grpc, &[], &execs(20)));
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.stderr
@@ -229,7 +229,7 @@ fn root_a_collector_that_never_answers_holds_nobody_up_for_long() {
     let (silent, _) = collector(|_, _| Some(Answer::Never));
     let (front, taken) = collector(|_, _| None);
     for (port, log) in [(silent.port, &first), (front.port, &second)] {
-        let shipping = Shipping { folder: &folder, log: Some(log) };
+        let shipping = Shipping { folder: folder.path(), log: Some(log) };
         let ended = Ended::of(&mut shipping.to_otlp("http/protobuf", port, &[], &execs(20)));
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
@@ -245,7 +245,7 @@ fn root_only_records_that_a_collector_refuses_are_dropped() {
             |record: &LogRecord| text(record, "process.command_line").is_some_and(|line| line.contains("poison"));
         records.iter().any(is_bad).then(|| Answer::Reply(400, "", b"bad record".to_vec()))
     });
-    let shipping = Shipping { folder: &folder, log: Some(&log) };
+    let shipping = Shipping { folder: folder.path(), log: Some(&log) };
     let command = format!("{}; /bin/true poison; {}", execs(20), execs(20));
     let ended = Ended::of(&mut shipping.to_otlp("http/protobuf", front.port, &[], &command));
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -263,7 +263,7 @@ fn root_what_a_collector_takes_by_half_is_told() {
         let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
         (number == 1 && records.len() > 1).then(|| Answer::Reply(200, "", answer.encode_to_vec()))
     });
-    let shipping = Shipping { folder: &folder, log: Some(&log) };
+    let shipping = Shipping { folder: folder.path(), log: Some(&log) };
     let ended = Ended::of(&mut shipping.to_otlp("http/protobuf", front.port, &[], &execs(10)));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("one is bad") && ended.stderr.contains("\"lines\":1"), "{}", ended.stderr);
@@ -273,7 +273,7 @@ fn root_what_a_collector_takes_by_half_is_told() {
 fn root_who_may_not_send_is_told_what_to_do_and_headers_are_not_shown() {
     let folder = Folder::new();
     let (front, _) = collector(|_, _| Some(Answer::Reply(401, "", Vec::new())));
-    let shipping = Shipping { folder: &folder, log: None };
+    let shipping = Shipping { folder: folder.path(), log: None };
     let mut command = shipping.to_otlp("http/protobuf", front.port, &[], "/bin/true");
     command.env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret");
     let ended = Ended::of(&mut command);

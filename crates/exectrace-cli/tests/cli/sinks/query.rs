@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::front::{Answer, Front, lock};
-use super::{GROUP, Shipping, free_port, moto::Moto};
+use super::{GROUP, Shipping, free_port, moto::Moto, with_credentials};
 use crate::folder::Folder;
 use crate::program::{Ended, Program, exectrace};
 
@@ -44,8 +44,7 @@ fn what_cannot_be_asked_is_named() {
 fn run_query(port: u16, words: &[&str]) -> Command {
     let mut query = exectrace(["query", "--layout", "direct", "--run", "--group", GROUP, "--region", "eu-west-1"]);
     query.arg("--endpoint").arg(format!("http://127.0.0.1:{port}")).args(words);
-    query.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-    query.env("AWS_EC2_METADATA_DISABLED", "true");
+    with_credentials(&mut query);
     query
 }
 
@@ -162,7 +161,7 @@ fn a_query_that_fails_says_why() {
 #[test]
 fn root_what_the_sink_sent_is_found_by_moto() {
     let (folder, moto) = (Folder::new(), Moto::start(free_port()));
-    let shipping = Shipping { folder: &folder, log: None };
+    let shipping = Shipping { folder: folder.path(), log: None };
     let ended = Ended::of(&mut shipping.to_cloudwatch(moto.port, "/bin/true one; /bin/true two"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended = Ended::of(&mut run_query(moto.port, &["-o", "json"]));

@@ -1,6 +1,6 @@
 //! Whom a sink over TLS believes: who has a certificate that leads to one that is trusted.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::Shipping;
+use super::front::read_request;
 use crate::folder::Folder;
 use crate::program::Ended;
 
@@ -58,23 +59,7 @@ fn secure(folder: &Folder) -> Secure {
 
 fn take(stream: impl Read + Write) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            if line.trim_end().is_empty() {
-                break;
-            }
-            continue;
-        };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().expect("a number");
-        }
-    }
-    std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+    read_request(&mut reader)?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
     reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     reader.get_mut().flush()
 }
@@ -83,7 +68,7 @@ fn take(stream: impl Read + Write) -> std::io::Result<()> {
 fn root_a_collector_is_believed_by_its_certificate_only() {
     let folder = Folder::new();
     let server = secure(&folder);
-    let shipping = Shipping { folder: &folder, log: None };
+    let shipping = Shipping { folder: folder.path(), log: None };
     let send = |authority: Option<&PathBuf>, host: &str| {
         let mut run = shipping.to("otlp");
         run.arg("--otlp-endpoint").arg(format!("https://{host}:{}", server.port)).args(["--", "/bin/true"]);
