@@ -25,36 +25,12 @@
 #include "scope.h"
 #include "path.h"
 #include "room.h"
+#include "rules.h"
 #include "fields.h"
 #include "args.h"
 #include "failed.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-/* The exclusion that the path falls under, if one does. */
-static __always_inline struct left_out *excluded_path(const struct path_scratch *path,
-						      enum hook hook)
-{
-	__u32 row = hook;
-	struct exclude_key *key = bpf_map_lookup_elem(&exclude_scratch, &row);
-	__u64 start = *(volatile __u32 *)&path->start;
-
-	/* A path of which the front is missing cannot be told to be below a prefix. */
-	if (!key || path->state != WALK_AT_ROOT)
-		return NULL;
-	AT_MOST(start, PATH_LEN);
-	key->bits = EXCLUDE_LEN * 8;
-	/* What lies behind the path's end is never equal to a prefix, which has no NUL. */
-	if (bpf_probe_read_kernel(key->path, EXCLUDE_LEN, &path->bytes[start]))
-		return NULL;
-	return bpf_map_lookup_elem(&excluded_paths, key);
-}
-
-/* What the tracer starts to see that it sees is never left out. */
-static __always_inline bool can_be_excluded(const struct place *place)
-{
-	return place->scope != scope_index.own;
-}
 
 /* The record alone, when there was no room for what it says in its tail. */
 static __always_inline bool send_fixed(struct exec_scratch *scratch, struct scope_stats *stats,
@@ -81,11 +57,13 @@ static __always_inline bool send_fixed(struct exec_scratch *scratch, struct scop
 }
 
 /* The exec itself: what is small and certain first, the arguments last. When the
- * ring is tight, the arguments go first, then the strings, and the record last. */
+ * ring is tight, the arguments go first, then the strings, and the record last. The
+ * rules that are held up to here are those of which the path decides; 0: nothing of
+ * the kind. */
 static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 					struct linux_binprm *bprm, enum hook hook,
 					const struct place *place, struct process *process,
-					struct scope_stats *stats)
+					struct scope_stats *stats, __u64 held)
 {
 	__u32 row = hook;
 	struct scope_budget *budget = budget_of(place->scope);
@@ -93,9 +71,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	struct path_scratch *path = bpf_map_lookup_elem(&path_scratch, &row);
 	const char *args = (const char *)task->mm->arg_start;
 	__u64 args_total = task->mm->arg_end - task->mm->arg_start;
-	bool by_path = scope_index.excluded_paths && can_be_excluded(place);
 	struct exec_record *record;
-	struct left_out *left_out;
 	struct fs_struct *fs = task->fs;
 	__u64 tail, len, size, keep;
 	enum room room;
@@ -104,7 +80,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	if (!scratch || !path || !budget)
 		return;
 	room = room_for(budget);
-	if (room == ROOM_NONE && !by_path) {
+	if (room == ROOM_NONE && !held) {
 		stats->seq++;
 		stats->lost_ring_full++;
 		return;
@@ -116,12 +92,8 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	path->root_dentry = fs->root.dentry;
 	path->root_mount = fs->root.mnt;
 	walk(hook);
-	left_out = by_path ? excluded_path(path, hook) : NULL;
-	if (left_out) {
-		stats->excluded_path++;
-		__sync_fetch_and_add(&left_out->execs, 1);
+	if (held && leave_out(without_path(held) | (held & rules_of(path, hook)), false, stats))
 		return;
-	}
 	if (room == ROOM_NONE) {
 		stats->seq++;
 		stats->lost_ring_full++;
@@ -290,11 +262,11 @@ static __always_inline bool was_seen_without_row(struct task_struct *task)
 static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 				   struct linux_binprm *bprm, enum hook hook)
 {
-	__u32 exec = task->self_exec_id, uid;
-	struct left_out *left_out = NULL;
+	__u32 exec = task->self_exec_id;
 	struct scope_stats *stats;
 	struct process *process;
 	struct place place;
+	__u64 held = 0;
 
 	if (scope_index.detached)
 		return 0;
@@ -323,15 +295,14 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 		__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
 	stats->seen++;
-	uid = task->cred->uid.val;
-	if (scope_index.excluded_uids && can_be_excluded(&place))
-		left_out = bpf_map_lookup_elem(&excluded_uids, &uid);
-	if (left_out) {
-		stats->excluded_uid++;
-		__sync_fetch_and_add(&left_out->execs, 1);
-		return 0;
+	if (can_be_left_out(&place))
+		held = rules_of_task(task);
+	if (!needs_path(held)) {
+		if (leave_out(without_path(held), false, stats))
+			return 0;
+		held = 0;
 	}
-	record_exec(task, old_tid, bprm, hook, &place, process, stats);
+	record_exec(task, old_tid, bprm, hook, &place, process, stats, held);
 	return 0;
 }
 

@@ -164,8 +164,7 @@ static __always_inline void record_claim(struct task_struct *task, const struct 
 static __always_inline int on_failed(const struct claim *claim, long result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 row = HOOK_FAILED, uid;
-	struct left_out *left_out = NULL;
+	__u32 row = HOOK_FAILED;
 	struct exec_scratch *scratch;
 	struct scope_stats *stats;
 	struct place place;
@@ -186,14 +185,9 @@ static __always_inline int on_failed(const struct claim *claim, long result)
 		__sync_fetch_and_add(&stats->excluded_errno, 1);
 		return 0;
 	}
-	uid = task->cred->uid.val;
-	if (scope_index.excluded_uids)
-		left_out = bpf_map_lookup_elem(&excluded_uids, &uid);
-	if (left_out) {
-		__sync_fetch_and_add(&stats->excluded_uid, 1);
-		__sync_fetch_and_add(&left_out->failed, 1);
+	/* No file was opened, so there is no path of which a rule could ask. */
+	if (can_be_left_out(&place) && leave_out(without_path(rules_of_task(task)), true, stats))
 		return 0;
-	}
 	if (__sync_lock_test_and_set(&scratch->busy, 1)) {
 		__sync_fetch_and_add(&stats->lost_busy, 1);
 		return 0;

@@ -24,7 +24,7 @@ const volatile struct settings {
 	} types; /* numbers in the kernel's type information; needed for casts only */
 } settings = { .args_limit = 1 };
 
-/* Which kinds of scope and of exclusion there are, so that an exec that is
+/* Which kinds of scope and of rules there are, so that an exec that is
  * nobody's pays for no look-up that cannot hit. Written by the tracer when
  * scopes come and go, read by every program. */
 volatile struct scope_index {
@@ -36,8 +36,6 @@ volatile struct scope_index {
 	__u32 trees; /* how many scopes are process trees */
 	__u32 claims; /* rows of tree_claims; the programs count it down */
 	__u32 claim_pid_ns; /* in which the claimed pids are told */
-	__u32 excluded_uids;
-	__u32 excluded_paths;
 	__u32 scopes; /* how many there are */
 	__u32 own; /* number of the scope that is the tracer's last child, 0: none */
 	__u32 own_tgid; /* of the tracer; found out by the name that it gives itself */
@@ -54,6 +52,12 @@ volatile struct scope_index {
 	__u32 tracer_level; /* of the cgroup of the tracer's own container in the pod */
 	__u64 pod_cgroup; /* id */
 	__u64 tracer_cgroup; /* id */
+	__u64 rules_out; /* bit n: rule n leaves execs out; see rules.h */
+	__u64 rules_keep; /* it keeps execs, whatever others say */
+	__u64 rules_any_uid; /* it asks for no user */
+	__u64 rules_any_path; /* it asks for no path */
+	__u64 rules_tty; /* it holds where there is a controlling terminal */
+	__u64 rules_no_tty; /* it holds where there is none */
 	char own_name[COMM_LEN];
 } scope_index;
 
@@ -120,23 +124,34 @@ struct {
 	__type(value, __u32);
 } tree_claims SEC(".maps");
 
-/* Real uid -> how many of its execs were counted and not sent. The tracer makes the
- * rows, the programs count, the tracer reads. */
+/* Real uid -> the rules that ask for it. Written by the tracer before the programs
+ * run, read by them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
+	__uint(max_entries, MAX_RULES);
 	__type(key, __u32);
-	__type(value, struct left_out);
-} excluded_uids SEC(".maps");
+	__type(value, __u64);
+} rules_of_uid SEC(".maps");
 
-/* The same by prefix of the path of the file that runs; the longest counts. */
+/* The same by what the path of the file that runs begins with, its closing NUL
+ * included. Only the longest such row is found, so each has the rules of the shorter
+ * ones too. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 256);
-	__type(key, struct exclude_key);
+	__uint(max_entries, MAX_RULES);
+	__type(key, struct path_key);
+	__type(value, __u64);
+} rules_of_path SEC(".maps");
+
+/* Rule -> what was counted and not sent because of it. Written by the programs, read
+ * by the tracer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_RULES);
+	__type(key, __u32);
 	__type(value, struct left_out);
-} excluded_paths SEC(".maps");
+} left_out SEC(".maps");
 
 /* scope * HOOK_COUNT + hook -> what happened to its execs. Written by the
  * programs, summed by the tracer. */
@@ -182,7 +197,8 @@ struct path_scratch {
 	struct dentry *mount_root;
 	__u32 start; /* of the path in bytes, which ends at PATH_LEN */
 	__u32 state; /* enum walk */
-	char bytes[PATH_LEN + 256]; /* the slack lets the verifier see a bound */
+	/* What lies behind the path is 0. The slack lets the verifier see a bound. */
+	char bytes[PATH_LEN + RULE_PATH_LEN];
 };
 
 /* A record in the making; too large for the stack. */
@@ -224,8 +240,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOOK_EXEC_RECORDS);
 	__type(key, __u32);
-	__type(value, struct exclude_key);
-} exclude_scratch SEC(".maps");
+	__type(value, struct path_key);
+} path_key_scratch SEC(".maps");
 
 /* tgid -> the last exec that the first program saw and found no row for, so that
  * the second one knows it, on whatever CPU it runs. Written by the one, read by the

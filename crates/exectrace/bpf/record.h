@@ -37,9 +37,12 @@
  * ring: most command lines are whole in them. */
 #define ARGS_TIGHT 256
 
-/* Bytes of an executable's path that an exclusion can look at (the most that
- * an LPM trie takes as a key). */
-#define EXCLUDE_LEN 256
+/* Rules by which execs are left out or kept: bits of a number. */
+#define MAX_RULES 64
+
+/* Bytes of an executable's path that a rule can look at (the most that an LPM
+ * trie takes as a key). */
+#define RULE_PATH_LEN 256
 
 /* Goes up with every change of what the records say. */
 enum record_version {
@@ -163,13 +166,12 @@ struct exit_record {
 };
 
 /* What happened to what one scope did at one hook on one CPU:
- * seen = sent + excluded_uid + excluded_path + excluded_errno + lost_ring_full + lost_busy. */
+ * seen = sent + excluded_rule + excluded_errno + lost_ring_full + lost_busy. */
 struct scope_stats {
 	__u64 cpu; /* that these are of */
 	__u64 seq; /* records made, sent or lost */
 	__u64 sent;
-	__u64 excluded_uid;
-	__u64 excluded_path;
+	__u64 excluded_rule; /* left out by a rule; left_out has by which */
 	__u64 excluded_errno; /* attempts that failed in a way that nobody wants to know of */
 	__u64 lost_ring_full; /* of which nothing was sent, for want of room */
 	__u64 lost_busy; /* attempts that failed while another one was being recorded on that CPU */
@@ -237,15 +239,15 @@ enum failed {
 	FAILED_ALL = 2,
 };
 
-/* What one exclusion left out, in all scopes. */
+/* What one rule left out, in all scopes. */
 struct left_out {
 	__u64 execs;
 	__u64 failed; /* attempts that failed */
 };
 
-struct exclude_key {
+struct path_key {
 	__u32 bits; /* of path that count */
-	char path[EXCLUDE_LEN];
+	char path[RULE_PATH_LEN];
 };
 
 #define SAME_SIZE(type, last)                                                                      \

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::failed_hook::FailedHook;
 use crate::host;
 use crate::journal::{NOTES, SCOPE_NOTES, TOLD};
+use crate::rules::Rule;
 use crate::tracer::{Tracer, TracerError};
 
 /// Whether the second exec program is attached; see "Kernels that skip programs" in `docs/architecture.md`.
@@ -59,8 +60,7 @@ pub struct TracerBuilder {
     pub(crate) max_scopes: u32,
     pub(crate) max_processes: u32,
     pub(crate) backup: Backup,
-    pub(crate) exclude_uids: Vec<u32>,
-    pub(crate) exclude_paths: Vec<PathBuf>,
+    pub(crate) rules: Vec<Rule>,
     pub(crate) exits: bool,
     pub(crate) failed: Failed,
     pub(crate) failed_hook: FailedHook,
@@ -78,8 +78,7 @@ impl Default for TracerBuilder {
             max_scopes: 256,
             max_processes: 32_768,
             backup: Backup::default(),
-            exclude_uids: Vec::new(),
-            exclude_paths: Vec::new(),
+            rules: Vec::new(),
             exits: false,
             failed: Failed::default(),
             failed_hook: FailedHook::Fexit,
@@ -135,16 +134,10 @@ impl TracerBuilder {
         self
     }
 
-    /// Leaves out, but counts, the execs of a real user, told as the node sees it.
-    pub fn exclude_uid(mut self, uid: u32) -> Self {
-        self.exclude_uids.push(uid);
-        self
-    }
-
-    /// Leaves out, but counts, the execs of files whose path begins so. At most 256 bytes; end it with a `/` to mean a
-    /// folder. The path is the one that the process sees: a workspace's root can mount what it likes there.
-    pub fn exclude_path(mut self, prefix: impl Into<PathBuf>) -> Self {
-        self.exclude_paths.push(prefix.into());
+    /// Adds a rule by which execs are left out, and counted, or kept; at most [`crate::MAX_RULES`]. The order says for which
+    /// of several rules an exec counts.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
         self
     }
 
@@ -171,9 +164,7 @@ impl TracerBuilder {
 
     /// What must be the same for one tracer to take over from another: all that the kernel's half was made with.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        let mut settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
-        settings.exclude_uids.sort_unstable();
-        settings.exclude_paths.sort_unstable();
+        let settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
         let mut hash = Sha256::new();
         hash.update(layout());
         hash.update(format!("{settings:?} {}", self.backup.is_on()));
@@ -210,9 +201,12 @@ mod tests {
         let same = Tracer::builder().proc("/elsewhere").max_args_bytes(7).pin("/sys/fs/bpf/x");
         assert_eq!(same.fingerprint(), Tracer::builder().fingerprint());
         assert_ne!(Tracer::builder().exits(true).fingerprint(), Tracer::builder().fingerprint());
-        assert_ne!(Tracer::builder().exclude_uid(1).fingerprint(), Tracer::builder().fingerprint());
-        let in_order = |uids: [u32; 2]| uids.iter().fold(Tracer::builder(), |builder, uid| builder.exclude_uid(*uid));
-        assert_eq!(in_order([1, 2]).fingerprint(), in_order([2, 1]).fingerprint());
+        let of = |uid| Rule { uid: Some(uid), ..Rule::default() };
+        assert_ne!(Tracer::builder().rule(of(1)).fingerprint(), Tracer::builder().fingerprint());
+        let in_order = |uids: [u32; 2]| uids.iter().fold(Tracer::builder(), |builder, uid| builder.rule(of(*uid)));
+        assert_eq!(in_order([1, 2]).fingerprint(), in_order([1, 2]).fingerprint());
+        // The counters go by the order.
+        assert_ne!(in_order([1, 2]).fingerprint(), in_order([2, 1]).fingerprint());
     }
 
     #[test]

@@ -9,11 +9,11 @@ use libbpf_rs::{Link, MapHandle, MapMut, OpenObject, ProgramMut};
 
 use crate::builder::{Backup, Failed, TracerBuilder};
 use crate::casts;
-use crate::exclusion;
 use crate::failed_hook::{self, FailedHook};
 use crate::host;
 use crate::journal;
-use crate::kernel::{Field, Kernel, Maps, Programs};
+use crate::kernel::{Kernel, Maps, Programs};
+use crate::rules;
 use crate::skel::types;
 use crate::skel::{ExecSkel, ExecSkelBuilder, OpenExecSkel};
 use crate::tracer::TracerError;
@@ -29,8 +29,7 @@ pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, Tr
         cgroup_scopes: map(&skel.maps.cgroup_scopes)?,
         processes: map(&skel.maps.processes)?,
         tree_claims: map(&skel.maps.tree_claims)?,
-        excluded_uids: map(&skel.maps.excluded_uids)?,
-        excluded_paths: map(&skel.maps.excluded_paths)?,
+        left_out: map(&skel.maps.left_out)?,
         stats: map(&skel.maps.stats)?,
         records: map(&skel.maps.records)?,
         budgets: map(&skel.maps.budgets)?,
@@ -44,11 +43,9 @@ pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, Tr
         exit: keep(&progs.process_exit)?,
         failed: failed_programs(&skel, settings).map(|(_, program)| keep(program)).collect::<Result<_, _>>()?,
     };
-    exclusion::tell(&maps, settings)?;
+    rules::tell(&settings.rules, &skel.maps.rules_of_uid, &skel.maps.rules_of_path)?;
     let mut kernel = Kernel::new(maps, programs, Vec::new())?;
-    let index = kernel.index();
-    index.set(Field::EXCLUDED_UIDS, u32::try_from(settings.exclude_uids.len()).unwrap_or(u32::MAX));
-    index.set(Field::EXCLUDED_PATHS, u32::try_from(settings.exclude_paths.len()).unwrap_or(u32::MAX));
+    rules::switch_on(&settings.rules, &kernel.index());
     kernel.links = attach(&skel, settings, log)?;
     Ok(kernel)
 }

@@ -73,7 +73,7 @@ fn look_at(kernel: &Kernel) -> Result<LeftBehind, TracerError> {
         for (hook, stats) in kernel.stats(scope)? {
             if What::of_hook(hook) == What::Exec {
                 left.seen += stats.seen;
-                left.excluded += stats.excluded_uid + stats.excluded_path;
+                left.excluded += stats.excluded_rule;
             }
         }
     }

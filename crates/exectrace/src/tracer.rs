@@ -16,7 +16,6 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::builder::{Failed, TracerBuilder};
 use crate::enrich::Enricher;
 use crate::event::{Ended, Event, FailedExec};
-use crate::exclusion::{self, LeftOut};
 use crate::inbox::{Arrival, Inbox};
 use crate::journal::Journal;
 use crate::kernel::{Field, Kernel, recursion_misses};
@@ -25,6 +24,7 @@ use crate::loss::{Loss, LossReason, What};
 use crate::procfs::Procfs;
 use crate::record;
 use crate::ring::Ring;
+use crate::rules::{self, LeftOut, RuleRefused};
 use crate::scope::{Scope, ScopeId};
 use crate::takeover::{self, Pinned};
 
@@ -91,13 +91,13 @@ pub enum TracerError {
         /// See [`TracerBuilder::max_processes`].
         max: u32,
     },
-    /// An exclusion that cannot be told to the kernel.
-    #[error("cannot exclude {}: {why}", what.display())]
-    Exclusion {
-        /// The path prefix.
-        what: PathBuf,
+    /// A rule that cannot be told to the kernel.
+    #[error("rule {} cannot be had: {why}", rule + 1)]
+    Rule {
+        /// Its place in the order of [`TracerBuilder::rule`], from 0 on.
+        rule: usize,
         /// Why not.
-        why: &'static str,
+        why: RuleRefused,
     },
     /// The folder for the kernel's half cannot be used.
     #[error("cannot pin to {}: {why}", folder.display())]
@@ -149,10 +149,8 @@ pub struct ScopeStats {
     pub seen: u64,
     /// Execs of which a record went to the ring.
     pub sent: u64,
-    /// Execs left out for their user.
-    pub excluded_uid: u64,
-    /// Execs left out for their path.
-    pub excluded_path: u64,
+    /// Execs left out by a rule; [`Tracer::left_out`] says by which.
+    pub excluded_rule: u64,
     /// Attempts left out for the way in which they failed.
     pub excluded_errno: u64,
     /// Execs of which nothing was sent, because the ring was full or what was left of it was kept for other scopes.
@@ -184,6 +182,7 @@ impl Tracer {
     }
 
     pub(crate) fn open(settings: TracerBuilder) -> Result<Tracer, TracerError> {
+        rules::check(&settings.rules)?;
         let procfs = Procfs::new(&settings.proc);
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
         let boot =
@@ -316,8 +315,7 @@ impl Tracer {
             }
             sum.seen += stats.seen;
             sum.sent += stats.sent;
-            sum.excluded_uid += stats.excluded_uid;
-            sum.excluded_path += stats.excluded_path;
+            sum.excluded_rule += stats.excluded_rule;
             sum.excluded_errno += stats.excluded_errno;
             sum.lost_ring_full += stats.lost_ring_full;
             sum.lost_busy += stats.lost_busy;
@@ -333,9 +331,9 @@ impl Tracer {
         Ok(sum)
     }
 
-    /// What each exclusion left out so far, in all scopes.
+    /// What each rule that leaves out has left out so far, in all scopes; in the order of the rules.
     pub fn left_out(&self) -> Result<Vec<LeftOut>, TracerError> {
-        exclusion::counts(&self.kernel.maps, &self.settings)
+        rules::counts(&self.settings.rules, &self.kernel.maps.left_out)
     }
 
     /// How often the kernel skipped a program of ours that nothing stands in for, on the whole node: the most that the

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use exectrace::{Event, Failed, FailedExec, FailedHook, Item, Partial, Tracer, What};
+use exectrace::{Event, Failed, FailedExec, FailedHook, Item, Partial, Rule, RulePath, Tracer, TracerBuilder, What};
 
 use crate::support::*;
 
@@ -115,17 +115,32 @@ fn root_a_search_along_the_path_shows_each_place_that_was_tried() {
 }
 
 #[test]
-fn root_an_attempt_of_an_excluded_user_is_counted() {
+fn root_an_attempt_that_a_rule_of_users_or_terminals_leaves_out_is_counted() {
     for hook in [FailedHook::Fexit, FailedHook::Tracepoint] {
         if hook.check().is_err() {
             continue;
         }
-        let mut workspace = Workspace::with(Tracer::builder().failed(Failed::All, hook).exclude_uid(12_345));
-        let mut child = workspace.namespace.spawn(shell("exec /nowhere/at/all", &[]).uid(12_345));
-        wait(&mut child);
-        assert!(parted(drain(&mut workspace.tracer)).1.is_empty());
+        // Of an attempt no path is known, so what asks for one neither leaves it out nor keeps it.
+        let any_path = Some(RulePath::Prefix(b"/".to_vec()));
+        let rules = [
+            Rule { path: any_path.clone(), ..Rule::default() },
+            Rule { path: any_path, keep: true, ..Rule::default() },
+            Rule { uid: Some(12_345), ..Rule::default() },
+            Rule { uid: Some(12_346), ..Rule::default() },
+            Rule { uid: Some(12_346), keep: true, ..Rule::default() },
+        ];
+        let builder = Tracer::builder().failed(Failed::All, hook);
+        let mut workspace = Workspace::with(rules.into_iter().fold(builder, TracerBuilder::rule));
+        for uid in [12_345, 12_346, 12_347] {
+            let mut child = workspace.namespace.spawn(shell("exec /nowhere/at/all", &[]).uid(uid));
+            wait(&mut child);
+        }
+        let failed = parted(drain(&mut workspace.tracer)).1;
+        assert_eq!(failed.iter().map(|failed| failed.attempt.uid).collect::<Vec<_>>(), [12_346, 12_347]);
         let stats = workspace.tracer.stats_of(workspace.scope, What::Failed).expect("stats");
-        assert_eq!((stats.seen, stats.excluded_uid, stats.sent), (1, 1, 0));
+        assert_eq!((stats.seen, stats.excluded_rule, stats.sent), (3, 1, 2));
+        let left_out = workspace.tracer.left_out().expect("counters");
+        assert_eq!(left_out.iter().map(|rule| (rule.rule, rule.failed)).collect::<Vec<_>>(), [(0, 0), (2, 1), (3, 0)]);
     }
 }
 

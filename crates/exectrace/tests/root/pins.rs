@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use exectrace::{
-    Event, Item, Known, LossReason, Pin, Progress, Scope, Tracer, TracerBuilder, TracerError, Tree, What, unpin,
+    Event, Item, Known, LossReason, Pin, Progress, Rule, Scope, Tracer, TracerBuilder, TracerError, Tree, What, unpin,
 };
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -220,12 +220,33 @@ fn refusal(result: Result<Tracer, TracerError>) -> String {
 fn root_other_settings_are_refused_with_advice() {
     let (fs, namespace) = (BpfFs::mount(), Namespace::new());
     drop(tracer(builder(&fs), &namespace));
-    for other in [builder(&fs).exits(true), builder(&fs).ring_bytes(8 << 20), builder(&fs).exclude_uid(7)] {
+    let by_rule = builder(&fs).rule(Rule { uid: Some(7), ..Rule::default() });
+    for other in [builder(&fs).exits(true), builder(&fs).ring_bytes(8 << 20), by_rule] {
         let why = refusal(other.open());
         assert!(why.contains("other settings") && why.contains("exectrace unpin"), "{why}");
     }
     // How much of an event is kept concerns user space alone.
     assert!(builder(&fs).max_args_bytes(7).open().is_ok());
+}
+
+#[test]
+fn root_rules_and_what_they_left_out_outlive_a_tracer_in_their_order() {
+    let (fs, namespace) = (BpfFs::mount(), Namespace::new());
+    let others = (1..63).map(|uid| Rule { uid: Some(uid), ..Rule::default() });
+    let mut rules: Vec<Rule> = others.chain([exact("/nowhere"), exact(target())]).collect();
+    let with = |rules: &[Rule]| rules.iter().cloned().fold(builder(&fs), TracerBuilder::rule);
+    drop(tracer(with(&rules), &namespace));
+    run(&namespace, 0..3);
+    let second = tracer(with(&rules), &namespace);
+    run(&namespace, 3..5);
+    let left_out = second.left_out().expect("counters");
+    assert_eq!((left_out.len(), left_out[63].rule, left_out[63].execs), (64, 63, 5));
+    assert!(left_out[..63].iter().all(|rule| rule.execs == 0));
+    drop(second);
+    rules.swap(0, 63);
+    let why = refusal(with(&rules).open());
+    assert!(why.contains("other settings"), "{why}");
+    assert_eq!(unpin(&fs.folder()).expect("a pin").excluded, 5);
 }
 
 #[test]

@@ -55,12 +55,12 @@ fn root_the_parent_is_found_across_forks_without_an_exec() {
 fn root_the_parent_of_an_exec_below_an_excluded_one_is_the_nearest_that_was_logged() {
     let folder = public_folder();
     let middle = copy("/bin/sh", folder.path(), "middle");
-    let mut workspace = Workspace::with(Tracer::builder().exclude_path(&middle));
+    let mut workspace = Workspace::with(Tracer::builder().rule(exact(&middle)));
     let run = workspace.run(&mut shell("\"$2\" -c '\"$1\" below; :' sh \"$1\"; :", &[target(), &middle]));
     assert_calls(&run.events, &[call(target(), [target(), "below"])]);
     assert_eq!(run.event().parent_id, Some(run.own.id));
     assert_ne!(run.event().ppid, run.pid);
-    assert_eq!(workspace.tracer.stats(workspace.scope).expect("stats").excluded_path, 1);
+    assert_eq!(workspace.tracer.stats(workspace.scope).expect("stats").excluded_rule, 1);
 }
 
 #[test]

@@ -19,7 +19,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use exectrace::{Event, Gone, Item, Loss, Partial, PidNamespace, Scope, ScopeId, Tracer, TracerBuilder};
+use exectrace::{
+    Event, Gone, Item, Loss, Partial, PidNamespace, Rule, RulePath, Scope, ScopeId, Tracer, TracerBuilder,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -496,6 +498,16 @@ pub(crate) fn part(items: Vec<Item>) -> (Vec<Event>, Vec<Loss>) {
         }
     }
     (events, losses)
+}
+
+/// A rule that leaves out what begins so.
+pub(crate) fn prefix(path: impl AsRef<OsStr>) -> Rule {
+    Rule { path: Some(RulePath::Prefix(path.as_ref().as_bytes().to_vec())), ..Rule::default() }
+}
+
+/// A rule that leaves out this file.
+pub(crate) fn exact(path: impl AsRef<OsStr>) -> Rule {
+    Rule { path: Some(RulePath::Exact(path.as_ref().as_bytes().to_vec())), ..Rule::default() }
 }
 
 /// Runs a sentinel in a namespace and returns the events before it.
