@@ -26,6 +26,7 @@
 #include "path.h"
 #include "room.h"
 #include "rules.h"
+#include "env.h"
 #include "fields.h"
 #include "args.h"
 #include "failed.h"
@@ -59,11 +60,11 @@ static __always_inline bool send_fixed(struct exec_scratch *scratch, struct scop
 /* The exec itself: what is small and certain first, the arguments last. When the
  * ring is tight, the arguments go first, then the strings, and the record last. The
  * rules that are held up to here are those of which the path decides; 0: nothing of
- * the kind. */
+ * the kind. env is as find_marker() tells it. */
 static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 					struct linux_binprm *bprm, enum hook hook,
 					const struct place *place, struct process *process,
-					struct scope_stats *stats, __u64 held)
+					struct scope_stats *stats, __u64 held, __u64 env)
 {
 	__u32 row = hook;
 	struct scope_budget *budget = budget_of(place->scope);
@@ -105,7 +106,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	record->head.hook = hook;
 	record->head.cpu = bpf_get_smp_processor_id();
 	record->head.scope = place->scope;
-	record->head.flags = 0;
+	record->head.flags = env >> 32;
 	record->head.seq = stats->seq++;
 	record->head.args_offset = 0;
 	record->time = bpf_ktime_get_boot_ns();
@@ -152,7 +153,7 @@ static __always_inline void record_exec(struct task_struct *task, pid_t old_tid,
 	record->cwd_len = 0;
 	record->tty_len = 0;
 	record->container_len = 0;
-	record->pad = 0;
+	record->env_marker = env;
 	tail = 0;
 	if (bprm->interp != bprm->filename)
 		record->head.flags |= EXEC_SCRIPT;
@@ -266,7 +267,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 	struct scope_stats *stats;
 	struct process *process;
 	struct place place;
-	__u64 held = 0;
+	__u64 held = 0, env;
 
 	if (scope_index.detached)
 		return 0;
@@ -295,6 +296,8 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 		__sync_fetch_and_add(&stats->process_table_full, 1);
 	}
 	stats->seen++;
+	/* Also of what is left out: what it starts may not be. */
+	env = marker_of(task, bprm, hook, process);
 	if (can_be_left_out(&place))
 		held = rules_of_task(task);
 	if (!needs_path(held)) {
@@ -302,7 +305,7 @@ static __always_inline int on_exec(struct task_struct *task, pid_t old_tid,
 			return 0;
 		held = 0;
 	}
-	record_exec(task, old_tid, bprm, hook, &place, process, stats, held);
+	record_exec(task, old_tid, bprm, hook, &place, process, stats, held, env);
 	return 0;
 }
 
@@ -404,6 +407,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	copy.logged = row->logged;
 	copy.tree = row->tree;
 	copy.orphan = row->orphan;
+	copy.env_marker = row->env_marker;
 	copy.seen_exec = exec;
 	if (bpf_map_update_elem(&processes, &tgid, &copy, BPF_ANY)) {
 		scope_index.forks_missed = 1;

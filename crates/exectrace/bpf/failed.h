@@ -107,8 +107,10 @@ static __always_inline void record_claim(struct task_struct *task, const struct 
 	if (task->pid != task->tgid)
 		record->head.flags |= EXEC_THREAD;
 	process = known_process(task);
-	if (process)
+	if (process) {
 		record->parent = process->logged;
+		record->env_marker = process->env_marker;
+	}
 
 	got = bpf_probe_read_user_str(scratch->tail, PATH_LEN, (void *)claim->filename);
 	if (got > 0)

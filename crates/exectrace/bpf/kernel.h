@@ -166,7 +166,7 @@ struct sched_entity {
 };
 
 struct mm_struct {
-	unsigned long arg_start, arg_end;
+	unsigned long arg_start, arg_end, env_start, env_end;
 };
 
 struct nsproxy {

@@ -16,6 +16,8 @@ const volatile struct settings {
 	__u32 ring_bytes; /* size of the ring */
 	__u32 exits; /* 1: the end of a process makes a record */
 	enum failed failed; /* which attempts make a record */
+	__u32 env_markers; /* how many are looked for in environments; 0: none is looked at */
+	__u32 env_first[8]; /* bit n of all: some marker begins with byte n */
 	__u32 casts; /* 1: the kernel has bpf_rdonly_cast, and bpf_get_current_ancestor_cgroup_id
 			for tracing */
 	struct type_ids {
@@ -153,6 +155,24 @@ struct {
 	__type(value, struct left_out);
 } left_out SEC(".maps");
 
+/* What a string of the environment begins with -> 1 + number of a marker. Written by
+ * the tracer before the programs run, read by them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_ENV_MARKERS);
+	__type(key, struct env_key);
+	__type(value, __u32);
+} env_markers SEC(".maps");
+
+/* Names of executables whose environment is looked at. Written and read as above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ENV_PROGRAMS);
+	__type(key, struct program_name);
+	__type(value, __u32);
+} env_programs SEC(".maps");
+
 /* scope * HOOK_COUNT + hook -> what happened to its execs. Written by the
  * programs, summed by the tracer. */
 struct {
@@ -242,6 +262,23 @@ struct {
 	__type(key, __u32);
 	__type(value, struct path_key);
 } path_key_scratch SEC(".maps");
+
+/* How far an environment has been looked at, and what was found. */
+struct env_scratch {
+	__u64 at; /* the next string of the new image */
+	__u64 end;
+	__u32 inside; /* 1: the rest of a string that was looked at */
+	__u32 marker; /* 1 + number of the one that was found */
+	__u32 flags; /* for the record */
+	struct env_key key;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_EXEC_RECORDS);
+	__type(key, __u32);
+	__type(value, struct env_scratch);
+} env_scratch SEC(".maps");
 
 /* tgid -> the last exec that the first program saw and found no row for, so that
  * the second one knows it, on whatever CPU it runs. Written by the one, read by the

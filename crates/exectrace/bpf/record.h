@@ -44,9 +44,17 @@
  * trie takes as a key). */
 #define RULE_PATH_LEN 256
 
+/* Markers that are looked for in environments, and programs in whose. */
+#define MAX_ENV_MARKERS	 64
+#define MAX_ENV_PROGRAMS 32
+
+/* Bytes of a string of an environment that are compared, and of a program's name. */
+#define MARKER_LEN  64
+#define PROGRAM_LEN 16
+
 /* Goes up with every change of what the records say. */
 enum record_version {
-	RECORD_VERSION = 3,
+	RECORD_VERSION = 4,
 };
 
 enum record_kind {
@@ -94,6 +102,8 @@ enum exec_flag {
 	EXEC_PARENT_UNKNOWN = 1 << 21, /* a row of the process table is missing */
 	EXEC_ARGS_TIGHT = 1 << 22, /* cut, because the ring is tight */
 	EXEC_STRINGS_TIGHT = 1 << 23, /* no strings at all, for the same reason */
+	EXEC_ENV_FAULT = 1 << 24, /* the environment, in which a marker was looked for */
+	EXEC_ENV_LIMITED = 1 << 25, /* it has more strings than are looked at */
 };
 
 struct record_head {
@@ -149,7 +159,7 @@ struct exec_record {
 	__u32 cwd_len;
 	__u32 tty_len;
 	__u32 container_len; /* name of the cgroup of the pod's container */
-	__u32 pad;
+	__u32 env_marker; /* 1 + number of the marker of the process or an ancestor, 0: none */
 };
 
 /* The end of a process whose own image was logged. */
@@ -204,7 +214,7 @@ struct process {
 	__u32 seen_exec; /* self_exec_id as far as execs are accounted for */
 	__u32 comm_exec; /* self_exec_id of the exec that comm came before */
 	__u32 orphan; /* 1: made late, so that logged may lack an ancestor */
-	__u32 pad;
+	__u32 env_marker; /* as in exec_record */
 	char comm[COMM_LEN];
 };
 
@@ -250,11 +260,21 @@ struct path_key {
 	char path[RULE_PATH_LEN];
 };
 
+struct env_key {
+	__u32 bits; /* of text that count */
+	char text[MARKER_LEN];
+};
+
+/* The last component of a path, and zeros. */
+struct program_name {
+	char bytes[PROGRAM_LEN];
+};
+
 #define SAME_SIZE(type, last)                                                                      \
 	_Static_assert(sizeof(type) == __builtin_offsetof(type, last) + sizeof(((type *)0)->last), \
 		       #type " has a hole at its end")
 SAME_SIZE(struct record_head, args_len);
-SAME_SIZE(struct exec_record, pad);
+SAME_SIZE(struct exec_record, env_marker);
 SAME_SIZE(struct exit_record, comm);
 SAME_SIZE(struct process, comm);
 SAME_SIZE(struct ns_scope, pad);

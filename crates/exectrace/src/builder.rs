@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::failed_hook::FailedHook;
 use crate::host;
 use crate::journal::{NOTES, SCOPE_NOTES, TOLD};
+use crate::markers::Markers;
 use crate::rules::Rule;
 use crate::tracer::{Tracer, TracerError};
 
@@ -61,6 +62,7 @@ pub struct TracerBuilder {
     pub(crate) max_processes: u32,
     pub(crate) backup: Backup,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) markers: Markers,
     pub(crate) exits: bool,
     pub(crate) failed: Failed,
     pub(crate) failed_hook: FailedHook,
@@ -79,6 +81,7 @@ impl Default for TracerBuilder {
             max_processes: 32_768,
             backup: Backup::default(),
             rules: Vec::new(),
+            markers: Markers::default(),
             exits: false,
             failed: Failed::default(),
             failed_hook: FailedHook::Fexit,
@@ -141,6 +144,27 @@ impl TracerBuilder {
         self
     }
 
+    /// Adds a marker that is looked for in environments: `NAME`, with any value, or `NAME=VALUE`, with exactly that one. At
+    /// most 64, of 62 bytes each. A process that has one hands it down to all that descends from it, and
+    /// [`Event::env_marker`] is its place in the order of these calls. Of a variable that is two markers, the one with the
+    /// value is found.
+    ///
+    /// The environment is looked at in the kernel, and nothing else of it comes out. Anybody can set a variable or clear
+    /// it, so a marker tells of programs that do not hide.
+    ///
+    /// [`Event::env_marker`]: crate::Event::env_marker
+    pub fn env_marker(mut self, marker: impl Into<Vec<u8>>) -> Self {
+        self.markers.words.push(marker.into());
+        self
+    }
+
+    /// Adds an executable whose environment is looked at for markers: the last component of the path of the file that runs
+    /// (of a script, its interpreter), at most 15 bytes. At most 32; without any, nothing is looked at.
+    pub fn env_marker_of(mut self, program: impl Into<Vec<u8>>) -> Self {
+        self.markers.programs.push(program.into());
+        self
+    }
+
     /// Whether the end of each process whose exec was logged is told; default no.
     pub fn exits(mut self, exits: bool) -> Self {
         self.exits = exits;
@@ -164,7 +188,8 @@ impl TracerBuilder {
 
     /// What must be the same for one tracer to take over from another: all that the kernel's half was made with.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        let settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
+        let mut settings = TracerBuilder { pin: None, proc: PathBuf::new(), max_args_bytes: 0, ..self.clone() };
+        settings.markers.programs.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(layout());
         hash.update(format!("{settings:?} {}", self.backup.is_on()));
@@ -207,6 +232,10 @@ mod tests {
         assert_eq!(in_order([1, 2]).fingerprint(), in_order([1, 2]).fingerprint());
         // The counters go by the order.
         assert_ne!(in_order([1, 2]).fingerprint(), in_order([2, 1]).fingerprint());
+        let marked = |words: [&str; 2]| words.iter().fold(Tracer::builder(), |builder, word| builder.env_marker(*word));
+        assert_ne!(marked(["A", "B"]).fingerprint(), marked(["B", "A"]).fingerprint());
+        let of = |names: [&str; 2]| names.iter().fold(Tracer::builder(), |builder, name| builder.env_marker_of(*name));
+        assert_eq!(of(["a", "b"]).fingerprint(), of(["b", "a"]).fingerprint());
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Enricher {
             cwd: exec.cwd,
             tty: Some(exec.tty).filter(|name| !name.is_empty()).map(terminal_name),
             container: pod::container_of(&exec.container),
+            env_marker: fixed.env_marker.checked_sub(1),
             cgroup: fixed.cgroup,
             ns_level: fixed.ns_level,
             pid_ns: fixed.pid_ns,
@@ -203,6 +204,8 @@ fn partial_of(flags: u32) -> Partial {
             (exec_flag::EXEC_ARGS_LIMITED, Partial::ARGS_READ_LIMIT),
             (exec_flag::EXEC_PARENT_UNKNOWN, Partial::PARENT),
             (exec_flag::EXEC_STRINGS_TIGHT, Partial::STRINGS_RING_FULL),
+            (exec_flag::EXEC_ENV_FAULT, Partial::ENV_FAULT),
+            (exec_flag::EXEC_ENV_LIMITED, Partial::ENV_LIMIT),
         ],
     )
 }
@@ -337,6 +340,16 @@ mod tests {
         let event = event(exec);
         assert_eq!((event.interpreter.as_ref(), event.argv.count, event.truncated()), (None, 3, true));
         assert_eq!(event.partial, Partial::STRINGS_RING_FULL | Partial::ARGS_RING_FULL);
+    }
+
+    #[test]
+    fn a_marker_s_number_begins_at_0_and_none_is_none() {
+        let of = |env_marker| {
+            let mut exec = exec(b"/x", &[]);
+            exec.fixed.env_marker = env_marker;
+            event(exec).env_marker
+        };
+        assert_eq!((of(0), of(1), of(64)), (None, Some(0), Some(63)));
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Event {
     /// The container of the pod in which the process is, by the runtime's id, if the scope is a pod; for a nested one the
     /// container that it runs in. `None` where the process is in the pod and in none of its containers.
     pub container: Option<Vec<u8>>,
+    /// Which marker the process, or an ancestor across any number of forks, had in its environment: its place in the order
+    /// of [`crate::TracerBuilder::env_marker`]. `None` if none was found.
+    pub env_marker: Option<u32>,
     /// Id of the cgroup in the unified hierarchy.
     pub cgroup: u64,
     /// Depth of the process's PID namespace; 0 is the initial one.
@@ -294,13 +297,17 @@ bitflags! {
         /// The ring buffer had no room for strings, or what was left was kept for other execs: `filename`, `argv`, `exe`,
         /// `interpreter`, `cwd` and `tty` are missing.
         const STRINGS_RING_FULL = 1 << 17;
+        /// The environment, in which a marker was looked for, could not be read (swapped out).
+        const ENV_FAULT = 1 << 18;
+        /// No marker is among the first 256 variables of the environment, and it has more.
+        const ENV_LIMIT = 1 << 19;
     }
 }
 
 impl Partial {
     /// The reasons' names as the log has them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Partial, &str); 18] = [
+        const NAMES: [(Partial, &str); 20] = [
             (Partial::FILENAME, "filename_fault"),
             (Partial::FILENAME_CUT, "filename_cut"),
             (Partial::INTERPRETER, "interpreter_fault"),
@@ -319,6 +326,8 @@ impl Partial {
             (Partial::SCRIPT_ARGS, "script_args_ambiguous"),
             (Partial::PARENT, "parent_unknown"),
             (Partial::STRINGS_RING_FULL, "strings_ring_full"),
+            (Partial::ENV_FAULT, "env_fault"),
+            (Partial::ENV_LIMIT, "env_limit"),
         ];
         NAMES.into_iter().filter_map(move |(reason, name)| self.contains(reason).then_some(name))
     }

@@ -47,6 +47,7 @@ mod kernel;
 mod load;
 mod loss;
 mod mapped;
+mod markers;
 mod pin;
 mod pod;
 mod procfs;

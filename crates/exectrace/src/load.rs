@@ -43,6 +43,7 @@ pub(crate) fn load(settings: &TracerBuilder, log: &LoadLog) -> Result<Kernel, Tr
         exit: keep(&progs.process_exit)?,
         failed: failed_programs(&skel, settings).map(|(_, program)| keep(program)).collect::<Result<_, _>>()?,
     };
+    settings.markers.tell(&skel.maps.env_markers, &skel.maps.env_programs)?;
     rules::tell(&settings.rules, &skel.maps.rules_of_uid, &skel.maps.rules_of_path)?;
     let mut kernel = Kernel::new(maps, programs, Vec::new())?;
     rules::switch_on(&settings.rules, &kernel.index());
@@ -77,6 +78,8 @@ fn configure(open: &mut OpenExecSkel<'_>, settings: &TracerBuilder) -> libbpf_rs
         rodata.settings.args_limit = settings.read_args_bytes;
         rodata.settings.wakeup_bytes = settings.wakeup_bytes.unwrap_or(settings.ring_bytes / WAKEUPS);
         rodata.settings.ring_bytes = settings.ring_bytes;
+        rodata.settings.env_markers = settings.markers.count();
+        rodata.settings.env_first = settings.markers.first_bytes();
         rodata.settings.exits = u32::from(settings.exits);
         if let Some(types) = casts::types() {
             rodata.settings.casts = 1;

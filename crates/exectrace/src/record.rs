@@ -236,9 +236,9 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn any_lengths_decode_or_fail(lengths in proptest::array::uniform5(any::<u32>()), args_len in any::<u32>()) {
+        fn any_lengths_decode_or_fail(lengths in proptest::array::uniform6(any::<u32>()), args_len in any::<u32>()) {
             let mut bytes = sample();
-            let at = size_of::<exec_record>() - 20;
+            let at = std::mem::offset_of!(exec_record, filename_len);
             for (i, len) in lengths.iter().enumerate() {
                 bytes[at + 4 * i..at + 4 * i + 4].copy_from_slice(&len.to_ne_bytes());
             }

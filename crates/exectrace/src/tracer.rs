@@ -99,6 +99,14 @@ pub enum TracerError {
         /// Why not.
         why: RuleRefused,
     },
+    /// A marker, or a program in whose environment markers are looked for, of which the kernel cannot be told.
+    #[error("cannot look for {what:?}: {why}")]
+    EnvMarker {
+        /// The marker or the program's name, with what is not ASCII escaped.
+        what: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The folder for the kernel's half cannot be used.
     #[error("cannot pin to {}: {why}", folder.display())]
     Pin {
@@ -183,6 +191,7 @@ impl Tracer {
 
     pub(crate) fn open(settings: TracerBuilder) -> Result<Tracer, TracerError> {
         rules::check(&settings.rules)?;
+        settings.markers.check()?;
         let procfs = Procfs::new(&settings.proc);
         let boot_id = procfs.boot_id().map_err(|source| TracerError::System { what: "reading the boot id", source })?;
         let boot =

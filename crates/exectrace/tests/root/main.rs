@@ -18,6 +18,7 @@ mod failed;
 mod hammer;
 mod identity;
 mod loss;
+mod markers;
 mod namespaces;
 mod paths;
 mod pins;
