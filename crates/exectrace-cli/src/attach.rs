@@ -5,11 +5,13 @@ use exectrace::{Failed, FailedHook, Tracer};
 
 use crate::cli::{FailedArg, FailedHookArg, LoggingArgs, ServiceArgs};
 use crate::exit::{Exit, Failed as FailedWith};
+use crate::sifting::Sifting;
 
 /// A tracer with the settings of the command line; `service` are those of a command that runs for long.
 pub(crate) fn open(
     args: &LoggingArgs,
     service: Option<&ServiceArgs>,
+    sifting: &Sifting,
     attempts: &mut Attempts,
 ) -> anyhow::Result<Tracer> {
     let mut builder = Tracer::builder().ring_bytes(args.ring_size).exits(args.exits);
@@ -20,8 +22,7 @@ pub(crate) fn open(
     if let Some(bytes) = args.read_args_bytes {
         builder = builder.read_args_bytes(bytes);
     }
-    builder = args.exclude_uid.iter().fold(builder, |builder, uid| builder.exclude_uid(*uid));
-    builder = args.exclude_path.iter().fold(builder, |builder, prefix| builder.exclude_path(prefix));
+    builder = sifting.tell(builder);
     if let Some(folder) = service.and_then(|service| service.pin.as_ref()) {
         builder = builder.pin(folder);
     }

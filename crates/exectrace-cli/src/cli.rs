@@ -3,6 +3,7 @@
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 pub(crate) mod query;
+pub(crate) mod sifting;
 pub(crate) mod sinks;
 
 use std::ffi::{OsStr, OsString};
@@ -125,8 +126,8 @@ pub(crate) struct TargetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArgs {
     /// Keep the kernel's half in this folder of a bpf file system, so that it outlives a kill; a start with the same
-    /// settings takes over and loses nothing
-    #[arg(long, value_name = "DIR")]
+    /// settings takes over and loses nothing. Not with --rollup, which holds execs back that a pin would have to keep
+    #[arg(long, value_name = "DIR", conflicts_with = "rollup")]
     pub(crate) pin: Option<PathBuf>,
     /// Remove the pin when told to stop, so that only a kill leaves it
     #[arg(long, requires = "pin")]
@@ -298,12 +299,6 @@ pub(crate) struct LoggingArgs {
     /// Argument bytes of an exec to read from the kernel; the rest is told by count [default: all, at most 6 MiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
     pub(crate) read_args_bytes: Option<u32>,
-    /// Leave out, but count, the execs of this user (id as the node sees it); repeatable
-    #[arg(long, value_name = "UID")]
-    pub(crate) exclude_uid: Vec<u32>,
-    /// Leave out, but count, the execs of files whose path begins so; end with / for a folder; repeatable
-    #[arg(long, value_name = "PREFIX")]
-    pub(crate) exclude_path: Vec<PathBuf>,
     /// Attempts to execute that failed: all but files that are not there, all, or none [default: notable, where seeing
     /// them costs other system calls nothing]
     #[arg(long, value_enum)]
@@ -329,6 +324,8 @@ pub(crate) struct LoggingArgs {
     /// Memory for events that wait for a slow output; what does not fit is counted and told
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes)]
     pub(crate) queue_size: u64,
+    #[command(flatten)]
+    pub(crate) sifting: sifting::SiftArgs,
     #[command(flatten)]
     pub(crate) redaction: sinks::RedactArgs,
     #[command(flatten)]

@@ -1,11 +1,12 @@
 //! The books of a run: what was seen, what of it is in the log, and why the rest is not. `verify` is the other end.
 //!
 //! The kernel's half counts what happened, the writer what it wrote and what it told to be missing. Where both meet, in a
-//! `ledger` line, the sums must agree: seen = written + excluded + lost + waiting.
+//! `ledger` line, the sums must agree: seen = written + rolled_up + excluded + lost + waiting.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use exectrace::{LeftOut, LossReason, NOTES, Progress, SCOPE_NOTES, ScopeId, ScopeStats, Tracer, TracerError, What};
+use exectrace::{LossReason, NOTES, Progress, SCOPE_NOTES, ScopeId, ScopeStats, Tracer, TracerError, What};
 
 use crate::line::{Entry, Lost};
 
@@ -54,12 +55,18 @@ impl Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sums {
     pub(crate) written: u64,
+    /// What lines stand for that stand for many.
+    pub(crate) rolled_up: u64,
+    /// What a rule left out that the kernel's half did not.
+    pub(crate) excluded: u64,
     lost: [u64; Reason::COUNT],
 }
 
 impl Sums {
     fn add(&mut self, other: &Sums) {
         self.written += other.written;
+        self.rolled_up += other.rolled_up;
+        self.excluded += other.excluded;
         self.lost.iter_mut().zip(other.lost).for_each(|(sum, count)| *sum += count);
     }
 
@@ -70,7 +77,8 @@ impl Sums {
 
     /// What was seen and is neither in the log nor told to be missing nor left out.
     pub(crate) fn waiting(&self, counts: &Counts) -> u64 {
-        let accounted = self.written + self.lost.iter().sum::<u64>() + counts.excluded.values().sum::<u64>();
+        let told = self.written + self.rolled_up + self.lost.iter().sum::<u64>();
+        let accounted = told + self.excluded + counts.excluded.values().sum::<u64>();
         counts.seen.saturating_sub(accounted)
     }
 }
@@ -79,12 +87,15 @@ impl Sums {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Books {
     scopes: BTreeMap<Option<ScopeId>, [Sums; What::COUNT]>,
+    /// What each rule left out that the kernel's half did not, since this process began; by number.
+    rules: BTreeMap<usize, [u64; What::COUNT]>,
 }
 
 /// What a line changed in the books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     Written(What, ScopeId),
+    RolledUp(ScopeId, [(What, u64); 2]),
     Lost(Lost),
 }
 
@@ -93,6 +104,7 @@ impl Books {
     pub(crate) fn add(&mut self, entry: &Entry) -> Option<Change> {
         let change = match entry {
             Entry::Lost(lost) => Change::Lost(lost.clone()),
+            Entry::Rollup(rollup) => Change::RolledUp(rollup.scope, rollup.counts()),
             other => other.what().map(|(what, scope)| Change::Written(what, scope))?,
         };
         self.apply(&change, |number, count| *number += count);
@@ -105,15 +117,32 @@ impl Books {
     }
 
     fn apply(&mut self, change: &Change, apply: impl Fn(&mut u64, u64)) {
-        let (what, scope) = match change {
-            Change::Written(what, scope) => (*what, Some(*scope)),
-            Change::Lost(lost) => (lost.what, lost.scope),
-        };
-        let sums = &mut self.scopes.entry(scope).or_default()[what.index()];
         match change {
-            Change::Written(..) => apply(&mut sums.written, 1),
-            Change::Lost(lost) => apply(&mut sums.lost[lost.reason.index()], lost.count),
+            Change::Written(what, scope) => apply(&mut self.sums(*what, Some(*scope)).written, 1),
+            Change::RolledUp(scope, counts) => {
+                for (what, count) in counts {
+                    apply(&mut self.sums(*what, Some(*scope)).rolled_up, *count);
+                }
+            }
+            Change::Lost(lost) => {
+                apply(&mut self.sums(lost.what, lost.scope).lost[lost.reason.index()], lost.count);
+            }
         }
+    }
+
+    fn sums(&mut self, what: What, scope: Option<ScopeId>) -> &mut Sums {
+        &mut self.scopes.entry(scope).or_default()[what.index()]
+    }
+
+    /// A rule left something out, which no failing output can change.
+    pub(crate) fn exclude(&mut self, rule: usize, what: What, scope: ScopeId) {
+        self.sums(what, Some(scope)).excluded += 1;
+        self.rules.entry(rule).or_default()[what.index()] += 1;
+    }
+
+    /// What a rule left out that the kernel's half did not, by [`What::index`].
+    pub(crate) fn of_rule(&self, rule: usize) -> [u64; What::COUNT] {
+        self.rules.get(&rule).copied().unwrap_or_default()
     }
 
     /// What of one kind is in the log.
@@ -139,7 +168,9 @@ impl Books {
                     *share.told_mut(what, reason) = sums.lost[reason.index()];
                 }
             }
-            let numbers = sums.iter().flat_map(|sums| std::iter::once(&sums.written).chain(&sums.lost[OURS..]));
+            // With a pin nothing is rolled up.
+            let numbers =
+                sums.iter().flat_map(|sums| [&sums.written, &sums.excluded].into_iter().chain(&sums.lost[OURS..]));
             share.notes.iter_mut().zip(numbers).for_each(|(note, number)| *note = *number);
         }
     }
@@ -151,9 +182,11 @@ impl Books {
             let mut notes = share.notes.into_iter();
             let mut next = || notes.next().unwrap_or_default();
             let sums = What::ALL.map(|what| {
-                let written = next();
+                let (written, excluded) = (next(), next());
                 Sums {
                     written,
+                    rolled_up: 0,
+                    excluded,
                     lost: std::array::from_fn(|at| match LossReason::ALL.get(at) {
                         Some(reason) => share.told(what, *reason),
                         None => next(),
@@ -163,13 +196,33 @@ impl Books {
             (scope, sums)
         });
         let scopes = books.filter(|(_, sums)| *sums != <[Sums; What::COUNT]>::default()).collect();
-        (u32::try_from(run).unwrap_or_default(), line, Books { scopes })
+        (u32::try_from(run).unwrap_or_default(), line, Books { scopes, rules: BTreeMap::new() })
     }
 }
 
 /// Where the reasons begin that are not the kernel's.
 const OURS: usize = LossReason::COUNT;
-const _: () = assert!(What::COUNT * (1 + Reason::COUNT - OURS) <= SCOPE_NOTES && NOTES >= 2);
+const _: () = assert!(What::COUNT * (2 + Reason::COUNT - OURS) <= SCOPE_NOTES && NOTES >= 2);
+
+/// Why something was left out that a rule left out.
+pub(crate) const BY_RULE: &str = "rule";
+
+/// What the kernel's half has left out by a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RuleCounts {
+    /// As on a command line.
+    pub(crate) name: Arc<str>,
+    pub(crate) execs: u64,
+    pub(crate) failed: u64,
+}
+
+/// A rule that leaves out.
+#[derive(Debug, Clone)]
+pub(crate) struct RuleName {
+    pub(crate) name: Arc<str>,
+    /// Its place among those that the kernel's half was told; `None`: it was not told it.
+    pub(crate) in_kernel: Option<usize>,
+}
 
 /// What the kernel's half has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -187,8 +240,8 @@ impl Counts {
     fn add(&mut self, what: What, stats: &ScopeStats) {
         self.seen += stats.seen + stats.missed;
         let excluded: &[_] = match what {
-            What::Exec => &[("path", stats.excluded_path), ("uid", stats.excluded_uid)],
-            What::Failed => &[("errno", stats.excluded_errno), ("uid", stats.excluded_uid)],
+            What::Exec => &[(BY_RULE, stats.excluded_rule)],
+            What::Failed => &[("errno", stats.excluded_errno), (BY_RULE, stats.excluded_rule)],
             What::Exit => &[],
         };
         let partial = [
@@ -211,15 +264,15 @@ pub(crate) struct Snapshot {
     pub(crate) all: [Option<Counts>; What::COUNT],
     /// The execs of each scope.
     pub(crate) scopes: Vec<(ScopeId, Counts)>,
-    /// What each exclusion left out.
-    pub(crate) rules: Vec<LeftOut>,
+    /// What each rule left out, by number.
+    pub(crate) rules: Vec<RuleCounts>,
     /// All before this position in the ring was handed out before this look.
     pub(crate) position: u64,
 }
 
 impl Snapshot {
-    /// Looks at the counters of these scopes.
-    pub(crate) fn of(tracer: &Tracer, scopes: &[ScopeId]) -> Result<Snapshot, TracerError> {
+    /// Looks at the counters of these scopes and rules.
+    pub(crate) fn of(tracer: &Tracer, scopes: &[ScopeId], rules: &[RuleName]) -> Result<Snapshot, TracerError> {
         let mut snapshot = Snapshot { position: tracer.position(), ..Snapshot::default() };
         for what in What::ALL.into_iter().filter(|what| tracer.tells(*what)) {
             let mut all = Counts { recursion_misses: tracer.skipped_of(what)?, ..Counts::default() };
@@ -235,7 +288,13 @@ impl Snapshot {
             snapshot.all[what.index()] = Some(all);
         }
         // Counted by themselves, so what happens meanwhile may be in the one and not yet in the other.
-        snapshot.rules = tracer.left_out()?;
+        let left_out = tracer.left_out()?;
+        let of = |rule: &RuleName| {
+            let counts = left_out.iter().find(|counts| Some(counts.rule) == rule.in_kernel);
+            let (execs, failed) = counts.map_or((0, 0), |counts| (counts.execs, counts.failed));
+            RuleCounts { name: Arc::clone(&rule.name), execs, failed }
+        };
+        snapshot.rules = rules.iter().map(of).collect();
         Ok(snapshot)
     }
 }

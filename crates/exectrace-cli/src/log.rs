@@ -23,6 +23,7 @@ use crate::labels::Labels;
 use crate::line::PodNames;
 use crate::redaction;
 use crate::seal::{ChainKey, ChainMode, Run, Seal};
+use crate::sifting::Sifting;
 #[cfg(feature = "ship")]
 use crate::sink::NetworkSink;
 use crate::sink::{LineSink, Outputs, Place, RotatedFile, Rotation};
@@ -30,9 +31,18 @@ use crate::stats::Stats;
 
 /// Where lines go, how they are numbered and chained, and what they do not tell.
 pub(crate) struct Log {
-    pub(crate) outputs: Outputs,
+    pub(crate) runs: Runs,
+    /// Where all lines are, beside a log with roll-ups.
+    pub(crate) complete: Option<Runs>,
+    /// What is left out and what is folded.
+    pub(crate) sifting: Arc<Sifting>,
     pub(crate) redactor: Option<Arc<Redactor>>,
     pub(crate) stats: Arc<Stats>,
+}
+
+/// The outputs of a log, and the seals of the runs that it can have.
+pub(crate) struct Runs {
+    pub(crate) outputs: Outputs,
     /// Of the runs to come, the next one last. They are drawn while the key is there: it is read once and then forgotten,
     /// and what a run begins with does not lead back to it, nor to another run.
     pub(crate) seals: Vec<Seal>,
@@ -47,24 +57,39 @@ impl Log {
             None if args.chain => ChainMode::Linked,
             None => ChainMode::None,
         };
-        let seals: Vec<Seal> = (0..runs).map(|_| draw(&chain)).collect::<anyhow::Result<_>>()?;
+        let draw_all = || (0..runs).map(|_| draw(&chain)).collect::<anyhow::Result<Vec<Seal>>>();
+        let seals = draw_all()?;
+        let sifting = Arc::new(Sifting::of(&args.sifting)?);
         let redactor = redaction::redactor(&args.redaction)?;
         let run = seals.last().map_or(Run(0), Seal::run);
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy().into_owned();
         let opening = Opening { args: &args.outputs, origin, host, run, dropped: DroppedLines::default() };
-        let outputs = opening.outputs()?;
-        let stats = Arc::new(Stats::of(&outputs));
+        let (sinks, complete) = opening.sinks(sifting.rollup().is_some())?;
+        let complete = match complete {
+            Some(sink) => {
+                let dropped = DroppedLines::default();
+                let outputs = Opening { dropped, host: opening.host.clone(), ..opening }.outputs(vec![sink])?;
+                Some(Runs { outputs, seals: draw_all()? })
+            }
+            None => None,
+        };
+        let runs = Runs { outputs: opening.outputs(sinks)?, seals };
+        let stats = Arc::new(Stats::of(&runs.outputs));
         #[cfg(feature = "metrics")]
         if let Some(address) = args.outputs.metrics {
             crate::metrics::serve(address, Arc::clone(&stats))?;
         }
-        Ok(Log { outputs, redactor, stats, seals })
+        Ok(Log { runs, complete, sifting, redactor, stats })
     }
 
     /// Ends the outputs, when all is written to them. What goes over the network has [`SENDING`] for what waits.
     pub(crate) fn finish(self) {
-        self.outputs.finish(Instant::now() + SENDING);
+        let deadline = Instant::now() + SENDING;
+        self.runs.outputs.finish(deadline);
+        if let Some(complete) = self.complete {
+            complete.outputs.finish(deadline);
+        }
     }
 }
 
@@ -92,13 +117,19 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn outputs(&self) -> anyhow::Result<Outputs> {
+    /// The sinks of the log; and with a roll-up the one that is to have all lines, which is the file if there are others.
+    fn sinks(&self, with_rollup: bool) -> anyhow::Result<(Vec<SinkName>, Option<SinkName>)> {
         let sinks = self.args.sinks();
         let is_for_people = |sink: &SinkName| matches!(sink, SinkName::Stdout | SinkName::File);
         if self.args.format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
             let why = "lines for people go to stdout or to a file, and nowhere else: give JSON to several sinks";
             return Err(Failed(Exit::Usage, why.to_owned()).into());
         }
+        let complete = (with_rollup && sinks.len() > 1 && sinks.contains(&SinkName::File)).then_some(SinkName::File);
+        Ok((sinks.into_iter().filter(|sink| Some(*sink) != complete).collect(), complete))
+    }
+
+    fn outputs(&self, sinks: Vec<SinkName>) -> anyhow::Result<Outputs> {
         let places = sinks.into_iter().map(|sink| self.place(sink)).collect::<anyhow::Result<Vec<Place>>>()?;
         Outputs::of(places, self.translator(), self.dropped.clone()).context("there is no output")
     }

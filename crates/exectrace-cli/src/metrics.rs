@@ -21,6 +21,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::exit::{Exit, Failed};
+use crate::ledger::BY_RULE;
 use crate::stats::Stats;
 
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -76,8 +77,10 @@ impl Collector for Counted {
         let plain = |of: u64| vec![(vec![], of)];
         let seen = each().map(|(what, numbers)| (vec![what], numbers.seen)).collect();
         let written = each().map(|(what, numbers)| (vec![what], numbers.written)).collect();
+        let rolled_up = each().map(|(what, numbers)| (vec![what], numbers.rolled_up)).collect();
         let excluded = each().flat_map(|(what, numbers)| {
-            numbers.excluded.iter().map(move |(rule, of)| (vec![what, ("rule", *rule)], *of))
+            let all = |by: &str, of: u64| if by == BY_RULE { of + numbers.excluded_here } else { of };
+            numbers.excluded.iter().map(move |(by, of)| (vec![what, ("rule", *by)], all(by, *of)))
         });
         let lost = each().flat_map(|(what, numbers)| {
             numbers.lost.iter().map(move |(reason, of)| (vec![what, ("reason", *reason)], *of))
@@ -86,6 +89,7 @@ impl Collector for Counted {
         counters(&mut encoder, "seen", "What happened in the scopes, as of the last ledger", seen)?;
         counters(&mut encoder, "excluded", "What a rule left out, as of the last ledger", excluded)?;
         counters(&mut encoder, "written", "What is in the log", written)?;
+        counters(&mut encoder, "rolled_up", "What lines in the log stand for that stand for many", rolled_up)?;
         counters(&mut encoder, "lost", "What is not in the log, and why", lost)?;
         counters(&mut encoder, "written_bytes", "Bytes of lines, as they were made", plain(stats.bytes()))?;
         counters(&mut encoder, "redacted_secrets", "Secrets that were replaced", plain(stats.secrets()))?;

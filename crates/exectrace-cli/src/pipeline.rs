@@ -19,21 +19,23 @@ use crate::capabilities;
 use crate::cli::sinks::OutputFormat;
 use crate::cli::{LoggingArgs, ServiceArgs};
 use crate::exit::{Exit, Failed};
-use crate::labels::LabelSource;
-use crate::ledger::{Reason, Snapshot};
+use crate::labels::{LabelSource, Labels};
+use crate::ledger::{Books, Reason, Snapshot};
 use crate::line::json::{JsonEncoder, Told};
 use crate::line::text::TextEncoder;
-use crate::line::{Entry, Lost, Stop, Why};
-use crate::log::Log;
+use crate::line::{Entry, Lost, Start, Stop, Why};
+use crate::log::{Log, Runs};
 use crate::queue::{QueueIn, queue};
 use crate::seal::Seal;
+use crate::sifting::Sifting;
 use crate::sink::Outputs;
 use crate::start::{Run, Watch};
 use crate::stats::Stats;
 use crate::stop::{StopSignal, wait_any};
+use crate::stream::{Encoder, Outset, Stream};
 use crate::tally::Tally;
 use crate::watchdog::Watchdog;
-use crate::writer::{Encoder, Outset, Rest, Shared, Writer, Written};
+use crate::writer::{Rest, Shared, Writer, Written};
 
 /// How late an event can be when there are few.
 const LATENESS: Duration = Duration::from_millis(100);
@@ -95,23 +97,33 @@ pub(crate) struct Pipeline {
     /// How many of the scopes are no more, and since when the last of them is not.
     gone: usize,
     last_gone: Option<SystemTime>,
+    sifting: Arc<Sifting>,
     redactor: Option<Arc<Redactor>>,
     stats: Arc<Stats>,
-    /// Of the runs to come.
+    /// Of the runs to come, also of the log with all lines.
     seals: Vec<Seal>,
+    complete_seals: Vec<Seal>,
 }
 
 impl Pipeline {
     /// Begins a run of the log. The tracer's scopes are those of the workspace.
     pub(crate) fn start(log: Log, mut plan: Plan<'_>, tracer: &mut Tracer) -> anyhow::Result<Pipeline> {
-        let Log { mut outputs, redactor, stats, mut seals } = log;
-        let seal = seals.pop().context("this process has begun as many runs as it could: restart exectrace")?;
+        let Log { runs: Runs { mut outputs, mut seals }, complete, sifting, redactor, stats } = log;
+        let seal = next_seal(&mut seals)?;
         let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
-        let mut encoder = encoder(&outputs, &plan, scopes.len() > 1)?;
-        if let Encoder::Json(encoder) = &mut encoder {
-            encoder.set_labels(&plan.labels.read()?);
-        }
-        let run = Run::begin(plan.logging, tracer, seal, &plan.watch)?;
+        let labels = plan.labels.read()?;
+        let encoder = encoder(&outputs, &plan, scopes.len() > 1, &labels)?;
+        let (complete, complete_seals) = match complete {
+            Some(Runs { mut outputs, mut seals }) => {
+                let encoder = json_encoder(&plan, scopes.len() > 1, &labels)?;
+                let seal = next_seal(&mut seals)?;
+                outputs.start()?;
+                (Some((outputs, encoder, seal)), seals)
+            }
+            None => (None, Vec::new()),
+        };
+        let complete_run = complete.as_ref().map(|(_, _, seal)| seal.run());
+        let run = Run::begin(plan.logging, tracer, seal, &sifting, complete_run, &plan.watch)?;
         let is_detached = tracer.detached_since().is_some();
         let every = plan.service.map(|service| service.watchdog).filter(|every| !every.is_zero() && !is_detached);
         let watchdog = match every {
@@ -124,12 +136,18 @@ impl Pipeline {
         let last = scopes.iter().map(|scope| scope.get()).max().unwrap_or_default();
         let (mut queue, receiver) = queue(plan.logging.queue_size, last);
         let journal = tracer.journal();
-        let start = Entry::Start(Box::new(run.start));
-        let outset = Outset { start, seal: run.seal, books: run.books, journal };
         outputs.start()?;
         let (rest, taken) = (Arc::new(Rest::default()), outputs.taken());
+        let complete = complete.map(|(outputs, encoder, seal)| {
+            let start = Start { rollup: None, chained: seal.chained(), ..run.start.clone() };
+            let start = Entry::Start(Box::new(start));
+            Stream::new(outputs, encoder, Outset { start, seal, books: Books::default(), journal: None })
+        });
+        let start = Entry::Start(Box::new(run.start));
+        let outset = Outset { start, seal: run.seal, books: run.books, journal };
+        let stream = Stream::new(outputs, encoder, outset);
         let shared = Shared { rest: Arc::clone(&rest), redactor: redactor.clone(), stats: Arc::clone(&stats) };
-        let writer = Writer::new(outputs, encoder, plan.labels, outset, shared);
+        let writer = Writer::new(stream, complete, sifting.sift()?, plan.labels, shared);
         let (tell, done) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("writer".to_owned())
@@ -161,9 +179,11 @@ impl Pipeline {
             ends_with_its_scopes: plan.ends_with_its_scopes,
             gone: 0,
             last_gone: None,
+            sifting,
             redactor,
             stats,
             seals,
+            complete_seals,
         })
     }
 
@@ -254,7 +274,7 @@ impl Pipeline {
     }
 
     fn ledger(&self, tracer: &Tracer) -> anyhow::Result<Entry> {
-        let snapshot = Snapshot::of(tracer, &self.scopes).context("reading the counters")?;
+        let snapshot = Snapshot::of(tracer, &self.scopes, self.sifting.names()).context("reading the counters")?;
         self.stats.saw(&snapshot);
         Ok(Entry::Ledger(Box::new(snapshot)))
     }
@@ -275,8 +295,9 @@ impl Pipeline {
         let stop = Entry::Stop(Stop { why, pinned, position: tracer.position() });
         let ledger = self.ledger(&tracer).map_err(|error| failed.push(error)).ok();
         let patience = if self.backpressure.gave_up() { Duration::ZERO } else { STALLED };
-        let Pipeline { queue, done, rest, taken, redactor, stats, seals, .. } = self;
-        let untold = queue.close(ledger.into_iter().chain([stop]).collect(), patience);
+        let Pipeline { queue, done, rest, taken, sifting, redactor, stats, seals, complete_seals, .. } = self;
+        let last = [Entry::Settle].into_iter().chain(ledger).chain([stop]);
+        let untold = queue.close(last.collect(), patience);
         let written = wait_for_the_writer(&done, &taken, deadline, || if pinned { rest.leave() } else { rest.lose() });
         if unpins {
             failed.extend(tracer.unpin().context("removing the pin").err());
@@ -286,8 +307,9 @@ impl Pipeline {
             let stalled = format!("the output takes nothing: what was waiting for it {stays}");
             return Err(Failed(Exit::Output, stalled).into());
         };
-        let (outputs, missing) = what_is_missing(written, untold, pinned, drained);
-        let log = Log { outputs, redactor, stats, seals };
+        let (outputs, complete, missing) = what_is_missing(written, untold, pinned, drained);
+        let complete = complete.map(|outputs| Runs { outputs, seals: complete_seals });
+        let log = Log { runs: Runs { outputs, seals }, complete, sifting, redactor, stats };
         match missing.map_or_else(|| failed.into_iter().next().map_or(Ok(()), Err), Err) {
             Ok(()) => Ok(log),
             Err(error) => {
@@ -328,8 +350,13 @@ impl Pipeline {
 }
 
 /// The outputs for another run, and what the log lacks of this one.
-fn what_is_missing(written: Written, untold: Tally, pinned: bool, drained: bool) -> (Outputs, Option<anyhow::Error>) {
-    let Written { mut lost, left, broken, outputs } = written;
+fn what_is_missing(
+    written: Written,
+    untold: Tally,
+    pinned: bool,
+    drained: bool,
+) -> (Outputs, Option<Outputs>, Option<anyhow::Error>) {
+    let Written { mut lost, left, broken, outputs, complete } = written;
     lost.add_all(untold);
     let failed = |why: String| anyhow::Error::from(Failed(Exit::Output, why));
     let missing = if let Some(error) = broken {
@@ -342,7 +369,7 @@ fn what_is_missing(written: Written, untold: Tally, pinned: bool, drained: bool)
     } else {
         None
     };
-    (outputs, missing)
+    (outputs, complete, missing)
 }
 
 /// Waits as long as the output goes on, and then for the count of what it did not take.
@@ -382,8 +409,7 @@ fn give_account(tracer: &Tracer, scopes: &[ScopeId], account: Account) -> anyhow
                 scope = scope.get(),
                 seen = stats.seen,
                 sent = stats.sent,
-                excluded_uid = stats.excluded_uid,
-                excluded_path = stats.excluded_path,
+                excluded_rule = stats.excluded_rule,
                 lost_ring_full = stats.lost_ring_full,
                 args_ring_full = stats.args_ring_full,
                 strings_ring_full = stats.strings_ring_full,
@@ -418,13 +444,24 @@ fn entry(item: Item) -> Entry {
     }
 }
 
-fn encoder(outputs: &Outputs, plan: &Plan<'_>, scopes: bool) -> anyhow::Result<Encoder> {
+fn next_seal(seals: &mut Vec<Seal>) -> anyhow::Result<Seal> {
+    seals.pop().context("this process has begun as many runs as it could: restart exectrace")
+}
+
+fn encoder(outputs: &Outputs, plan: &Plan<'_>, scopes: bool, labels: &Labels) -> anyhow::Result<Encoder> {
     let is_terminal = outputs.is_terminal();
     if plan.look.is_text(is_terminal) {
         let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         return Ok(Encoder::Text(TextEncoder::new(colour, plan.look.tree)));
     }
+    json_encoder(plan, scopes, labels)
+}
+
+/// For machines.
+fn json_encoder(plan: &Plan<'_>, scopes: bool, labels: &Labels) -> anyhow::Result<Encoder> {
     let limits = plan.logging.outputs.limits()?;
     let told = Told { fields: plan.logging.fields, scopes };
-    Ok(Encoder::Json(JsonEncoder::new(told, limits)))
+    let mut encoder = JsonEncoder::new(told, limits);
+    encoder.set_labels(labels);
+    Ok(Encoder::Json(encoder))
 }

@@ -75,7 +75,7 @@ impl QueueIn {
 
     /// Counts what is missing by an entry that will not be put here.
     pub(crate) fn refuse(&mut self, entry: &Entry) {
-        entry.missing(Reason::QueueFull).iter().for_each(|lost| self.refused.add(lost));
+        entry.missing(Reason::QueueFull).iter().flatten().for_each(|lost| self.refused.add(lost));
     }
 
     fn tell_gap(&mut self) -> bool {

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::LoggingArgs;
 use crate::ledger::{Books, Snapshot};
-use crate::line::{PodNames, Resumed, Start};
+use crate::line::{Folds, PodNames, Resumed, Start};
 use crate::seal::{Seal, parse_seal};
+use crate::sifting::Sifting;
 
 /// A run that is about to begin.
 pub(crate) struct Run {
@@ -38,9 +39,16 @@ pub(crate) struct Watch<'a> {
 
 impl Run {
     /// A run of this tracer, whose scopes have been added, but for the watchdog's.
-    pub(crate) fn begin(args: &LoggingArgs, tracer: &Tracer, seal: Seal, watch: &Watch<'_>) -> anyhow::Result<Run> {
+    pub(crate) fn begin(
+        args: &LoggingArgs,
+        tracer: &Tracer,
+        seal: Seal,
+        sifting: &Sifting,
+        complete: Option<crate::seal::Run>,
+        watch: &Watch<'_>,
+    ) -> anyhow::Result<Run> {
         let Watch { proc, since, expect_running, until, ref pod } = *watch;
-        let resumed = resumed(tracer)?;
+        let resumed = resumed(tracer, sifting)?;
         let running = if resumed.is_none() && expect_running { snapshot(tracer, proc) } else { Some(Vec::new()) };
         let boot_id = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
         let goes_on = resumed.is_none() && expect_running;
@@ -50,13 +58,18 @@ impl Run {
             time: Some(since),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             boot_id: boot_id.trim().to_owned(),
-            settings: settings(args, tracer),
+            settings: settings(args, tracer, sifting),
             scopes: tracer.scopes().map(|(id, scope)| describe(id, scope)).collect(),
             pod: pod.clone(),
             running: running.as_ref().filter(|_| resumed.is_none()).map(Vec::len),
             chained: seal.chained(),
             unwatched: previous.map(|from| (from, since)),
             resumed,
+            rollup: sifting.rollup().map(|config| Folds {
+                more_than: config.more_than,
+                window: config.window,
+                complete,
+            }),
         };
         if let Some((from, to)) = start.unwatched {
             let time = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -74,11 +87,11 @@ impl Run {
 }
 
 /// What the tracer before this one had committed, if it left a kernel's half behind.
-fn resumed(tracer: &Tracer) -> anyhow::Result<Option<Resumed>> {
+fn resumed(tracer: &Tracer, sifting: &Sifting) -> anyhow::Result<Option<Resumed>> {
     let Some(progress) = tracer.resumed() else { return Ok(None) };
     let (run, line, books) = Books::restore(&progress);
     let scopes: Vec<ScopeId> = tracer.scopes().map(|(id, _)| id).collect();
-    let counts = Snapshot::of(tracer, &scopes).context("reading the counters")?;
+    let counts = Snapshot::of(tracer, &scopes, sifting.names()).context("reading the counters")?;
     Ok((run != 0).then_some(Resumed { run, line, books, counts }))
 }
 
@@ -114,10 +127,11 @@ fn describe(id: ScopeId, scope: &Scope) -> (ScopeId, &'static str, String) {
 }
 
 /// The first 16 hexadecimal digits of a hash over all that decides what is seen and what of it is written.
-fn settings(args: &LoggingArgs, tracer: &Tracer) -> String {
+fn settings(args: &LoggingArgs, tracer: &Tracer, sifting: &Sifting) -> String {
     let mut hash = Sha256::new();
     hash.update(tracer.fingerprint());
     hash.update(format!("{:?} {:?} {:?}", args.fields, args.max_args_bytes, args.redaction.redact));
+    hash.update(format!("{sifting:?}"));
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -32,6 +32,9 @@ pub(crate) struct Numbers {
     /// As of the last ledger, by rule.
     pub(crate) excluded: BTreeMap<&'static str, u64>,
     pub(crate) written: u64,
+    pub(crate) rolled_up: u64,
+    /// What rules left out that are not the kernel's.
+    pub(crate) excluded_here: u64,
     /// By reason.
     pub(crate) lost: BTreeMap<&'static str, u64>,
 }
@@ -56,7 +59,8 @@ impl Stats {
         for what in What::ALL {
             let sums = books.of(what);
             let numbers = &mut kinds[what.index()];
-            (numbers.written, numbers.lost) = (sums.written, sums.lost());
+            (numbers.written, numbers.rolled_up, numbers.lost) = (sums.written, sums.rolled_up, sums.lost());
+            numbers.excluded_here = sums.excluded;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::scope::ScopeId;
 /// Numbers of its own that a program may keep with each commit.
 pub const NOTES: usize = 8;
 /// The same, for each scope.
-pub const SCOPE_NOTES: usize = 12;
+pub const SCOPE_NOTES: usize = 15;
 
 /// The kernel's losses that a log has told of one scope: one number for each thing and reason.
 pub(crate) const TOLD: usize = What::COUNT * LossReason::COUNT;

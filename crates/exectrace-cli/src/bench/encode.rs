@@ -12,7 +12,7 @@ use super::report::EncodeRow;
 use crate::cli::Fields;
 use crate::ledger::Books;
 use crate::line::json::{JsonEncoder, Limits, Lines, Told};
-use crate::line::{Entry, Place};
+use crate::line::{About, Entry, Place};
 use crate::redaction::redact;
 use crate::seal::{ChainMode, Seal};
 
@@ -54,7 +54,8 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Reda
         let mut entry = Entry::Exec(event);
         let redacted = redactor.map_or(0, |redactor| redact(&mut entry, redactor));
         let (run, line) = (seal.run(), seal.next_line());
-        let place = Place { run, line, last_ledger: 0, books: &books, redacted };
+        let about = About { redacted, ..About::default() };
+        let place = Place { run, line, last_ledger: 0, books: &books, about: &about };
         let start = out.len();
         let end = |out: &mut Vec<u8>, start| seal.put(out, start);
         encoder.encode(&entry, SystemTime::now(), place, Lines { out: &mut out, end });

@@ -37,7 +37,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let opened = Log::open(&args.logging, &Origin::default(), 1)?;
     let mut attempts = Attempts::of(&args.logging)?;
-    let mut tracer = attach::open(&args.logging, None, &mut attempts)?;
+    let mut tracer = attach::open(&args.logging, None, &opened.sifting, &mut attempts)?;
     // Ourselves: we exec nothing, so what is logged are our children, from their first exec on.
     tracer.add_scope(Scope::Tree(Tree::own()))?;
     let since = SystemTime::now();

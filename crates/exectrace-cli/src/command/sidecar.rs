@@ -37,7 +37,7 @@ fn sidecar(args: &SidecarArgs) -> anyhow::Result<()> {
     let mut attempts = Attempts::of(&args.logging)?;
     let mut is_announced = false;
     while let Some((log, until)) = next {
-        let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
+        let mut tracer = attach::open(&args.logging, Some(&args.service), &log.sifting, &mut attempts)?;
         match find_workspace(args, &mut tracer, &stop) {
             Ok(true) => {}
             nothing_to_watch => {

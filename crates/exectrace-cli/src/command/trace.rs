@@ -25,7 +25,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let mut next = Some((Log::open(&args.logging, &Origin::default(), RUNS)?, None));
     let mut attempts = Attempts::of(&args.logging)?;
     while let Some((log, until)) = next {
-        let mut tracer = attach::open(&args.logging, Some(&args.service), &mut attempts)?;
+        let mut tracer = attach::open(&args.logging, Some(&args.service), &log.sifting, &mut attempts)?;
         for scope in scopes(&args.target, tracer.known_scopes())? {
             tracer.add_scope(scope).context("adding the scope")?;
         }

@@ -9,9 +9,11 @@ pub(crate) mod text;
 
 pub(crate) use self::escape::to_text;
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use exectrace::{Ended, Event, FailedExec, Gone, Running, ScopeId, What};
+use exectrace_sift::{Rare, Rollup, Session};
 use exectrace_sinks::dropped::Dropped;
 
 use crate::labels::Labels;
@@ -19,7 +21,7 @@ use crate::ledger::{Books, Reason, Snapshot};
 use crate::seal::Run;
 
 /// What a line is about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Exec(Box<Event>),
     Failed(Box<FailedExec>),
@@ -29,6 +31,8 @@ pub(crate) enum Entry {
     Running(Box<Running>),
     /// A line that belongs to one that is in the log already, as it was encoded, without its end.
     Continued(Vec<u8>),
+    /// Many in one line.
+    Rollup(Box<Rollup>),
     Ledger(Box<Snapshot>),
     Watchdog(Watchdog),
     /// What the labels were until here; the line itself has the new ones.
@@ -39,6 +43,8 @@ pub(crate) enum Entry {
     Stop(Stop),
     /// No line: all up to this position in the ring is in the log once what came before is.
     Reached(u64),
+    /// No line of its own: what is held back until its window is over is to be written now, because the run ends.
+    Settle,
 }
 
 impl Entry {
@@ -66,13 +72,19 @@ impl Entry {
     }
 
     /// What is missing if this entry does not get into the log.
-    pub(crate) fn missing(&self, reason: Reason) -> Option<Lost> {
+    pub(crate) fn missing(&self, reason: Reason) -> Missing {
         match self {
-            Entry::Lost(lost) => Some(lost.clone()),
-            _ => self.what().map(|(what, scope)| Lost { what, scope: Some(scope), reason, count: 1 }),
+            Entry::Lost(lost) => [Some(lost.clone()), None],
+            Entry::Rollup(rollup) => rollup
+                .counts()
+                .map(|(what, count)| (count > 0).then_some(Lost { what, scope: Some(rollup.scope), reason, count })),
+            _ => [self.what().map(|(what, scope)| Lost { what, scope: Some(scope), reason, count: 1 }), None],
         }
     }
 }
+
+/// What of one or two kinds is missing.
+pub(crate) type Missing = [Option<Lost>; 2];
 
 /// What is missing from the log at this place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +116,17 @@ pub(crate) struct Start {
     pub(crate) unwatched: Option<(SystemTime, SystemTime)>,
     /// The run that was killed and that this one takes over from.
     pub(crate) resumed: Option<Resumed>,
+    /// What is folded, if anything is.
+    pub(crate) rollup: Option<Folds>,
+}
+
+/// What a log with roll-ups says of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Folds {
+    pub(crate) more_than: u64,
+    pub(crate) window: Duration,
+    /// The run that has all lines, if they are kept.
+    pub(crate) complete: Option<Run>,
 }
 
 /// What the pod that is traced is called, as far as that was told.
@@ -182,8 +205,20 @@ pub(crate) struct Place<'a> {
     pub(crate) last_ledger: u64,
     /// The books before it.
     pub(crate) books: &'a Books,
+    pub(crate) about: &'a About,
+}
+
+/// What is told of a process beside what the kernel said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct About {
     /// Secrets in its arguments that were replaced.
     pub(crate) redacted: u32,
+    /// The session that it belongs to.
+    pub(crate) session: Option<Arc<Session>>,
+    /// Why it is not folded as others are around it.
+    pub(crate) rare: Option<Rare>,
+    /// The roll-up that it is part of, in the log beside this one.
+    pub(crate) rollup: Option<u64>,
 }
 
 /// The arguments as one would type them in a POSIX shell.

@@ -1,18 +1,20 @@
 //! What lines tell of, for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{
-    Args, Ended, Event, Exclusion, ExecId, FailedExec, Gone, Hook, Interpreter, LeftOut, LossReason, Origin, Partial,
-    Running, ScopeId, Status, Traits, What,
+    Args, Ended, Event, ExecId, FailedExec, Gone, Hook, Interpreter, LossReason, Origin, Partial, Running, ScopeId,
+    Status, Traits, What,
 };
 
+use exectrace_sift::{Kind, Of, Rare, Rollup, Session};
 use exectrace_sinks::dropped::{self, Dropped, Number};
 
-use super::{Entry, Lost, PodNames, Resumed, Start};
-use crate::ledger::{Books, Counts, Reason, Snapshot};
-use crate::seal::{KEYED, LINKED};
+use super::{About, Entry, Folds, Lost, PodNames, Resumed, Start};
+use crate::ledger::{BY_RULE, Books, Counts, Reason, RuleCounts, Snapshot};
+use crate::seal::{KEYED, LINKED, Run};
 
 /// The sample line of the README: `uname -a` in a shell of a workspace.
 pub(crate) fn uname() -> Event {
@@ -50,6 +52,7 @@ pub(crate) fn uname() -> Event {
         mode: 0o100_755,
         traits: Traits::empty(),
         partial: Partial::empty(),
+        env_marker: None,
         origin: Origin { cpu: 1, hook: Hook::Exec, seq: 41, position: 4_096 },
     }
 }
@@ -119,6 +122,64 @@ pub(crate) fn bare() -> Event {
     event.argv = Args::new(Vec::new(), 2, 9, None);
     event.partial = Partial::all();
     event
+}
+
+/// The session of an agent in an IDE, which the exec of [`uname`] belongs to.
+pub(crate) fn session() -> Arc<Session> {
+    let root = ExecId { exec: 1, pid: 920_511, ..uname().id };
+    Arc::new(Session { kind: Kind::Agent, by: Some("claude-code".into()), root: Some(root), tty: None })
+}
+
+/// What is told of an exec that an agent began itself, within a build.
+pub(crate) fn about() -> About {
+    About { redacted: 0, session: Some(session()), rare: Some(Rare::Agent), rollup: None }
+}
+
+/// A compiler below make.
+pub(crate) fn rollup() -> Rollup {
+    let time = uname().time;
+    Rollup {
+        number: 17,
+        scope: ScopeId::FIRST,
+        of: Of::Exe(Arc::from(&b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1"[..])),
+        uid: 101_000,
+        root: ExecId { pid: 920_650, exec: 2, ..uname().id },
+        root_exe: Arc::from(&b"/usr/bin/make"[..]),
+        session: session(),
+        count: 188,
+        times: [time, time + Duration::from_millis(58_120)],
+        ends: 187,
+        failures: 1,
+        bytes: 402_113,
+        distinct: 188,
+        distinct_at_least: false,
+        sha256: [0xab; 32],
+        samples: vec![
+            (b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1 -quiet \"a.c\xff".to_vec(), true),
+            (b"cc1 b.c".to_vec(), false),
+        ],
+    }
+}
+
+/// Searches along a path, more different ones than can be told apart.
+pub(crate) fn searches() -> Rollup {
+    let session = Session { kind: Kind::Unknown, by: None, root: None, tty: None };
+    Rollup {
+        of: Of::Failed(2),
+        scope: second_scope(),
+        session: Arc::new(session),
+        ends: 0,
+        failures: 0,
+        distinct_at_least: true,
+        samples: Vec::new(),
+        ..rollup()
+    }
+}
+
+/// A run that rolls up, beside one that has all lines.
+pub(crate) fn start_rolling_up() -> Start {
+    let folds = Folds { more_than: 10, window: Duration::from_secs(60), complete: Some(Run(0x0123_cdef)) };
+    Start { rollup: Some(folds), ..start() }
 }
 
 pub(crate) fn args(argv: &[&[u8]]) -> Args {
@@ -201,6 +262,7 @@ pub(crate) fn start() -> Start {
         chained: Some(LINKED),
         unwatched: None,
         resumed: None,
+        rollup: None,
     }
 }
 
@@ -276,6 +338,26 @@ pub(crate) fn write(books: &mut Books, what: What, count: u64) {
     }
 }
 
+/// The books of a log that rolls up and leaves out by a rule of its own.
+pub(crate) fn books_of_rollup() -> Books {
+    let mut books = books();
+    books.add(&Entry::Rollup(Box::new(rollup())));
+    books.add(&Entry::Rollup(Box::new(searches())));
+    books.exclude(1, What::Exec, ScopeId::FIRST);
+    books.exclude(1, What::Exit, ScopeId::FIRST);
+    books
+}
+
+/// What a kernel counted of it; goes with [`books_of_rollup`].
+pub(crate) fn busy_with_rollup() -> Snapshot {
+    let mut snapshot = busy();
+    for (what, more) in [(What::Exec, 189), (What::Failed, 188), (What::Exit, 188)] {
+        snapshot.all[what.index()].iter_mut().for_each(|counts| counts.seen += more);
+    }
+    snapshot.scopes[0].1.seen += 189;
+    snapshot
+}
+
 /// Writes a loss of the first scope's into the books.
 pub(crate) fn lose(books: &mut Books, what: What, reason: Reason, count: u64) {
     books.add(&Entry::Lost(Lost { what, scope: Some(ScopeId::FIRST), reason, count }));
@@ -294,22 +376,18 @@ pub(crate) fn small() -> (Snapshot, Books) {
 /// What a kernel counted that had to leave out, to skip and to lose; goes with [`books`].
 pub(crate) fn busy() -> Snapshot {
     let partial = |count| BTreeMap::from([("args_fault", count), ("strings_ring_full", count + 1)]);
-    let first = Counts {
-        seen: 1_235,
-        excluded: BTreeMap::from([("path", 5), ("uid", 0)]),
-        partial: partial(2),
-        recursion_misses: 0,
-    };
-    let second = Counts { seen: 11, excluded: BTreeMap::from([("path", 0), ("uid", 4)]), ..Counts::default() };
+    let first =
+        Counts { seen: 1_235, excluded: BTreeMap::from([(BY_RULE, 5)]), partial: partial(2), recursion_misses: 0 };
+    let second = Counts { seen: 11, excluded: BTreeMap::from([(BY_RULE, 4)]), ..Counts::default() };
     let execs = Counts {
         seen: first.seen + second.seen,
-        excluded: BTreeMap::from([("path", 5), ("uid", 4)]),
+        excluded: BTreeMap::from([(BY_RULE, 9)]),
         partial: partial(2),
         recursion_misses: 7,
     };
     let failed = Counts {
         seen: 20,
-        excluded: BTreeMap::from([("errno", 12), ("uid", 1)]),
+        excluded: BTreeMap::from([("errno", 12), (BY_RULE, 1)]),
         partial: BTreeMap::from([("args_fault", 1)]),
         ..Counts::default()
     };
@@ -318,13 +396,13 @@ pub(crate) fn busy() -> Snapshot {
         all: [Some(execs), Some(failed), Some(exits)],
         scopes: vec![(ScopeId::FIRST, first), (second_scope(), second)],
         rules: vec![
-            LeftOut { by: Exclusion::Path("/opt/\u{fc}/".into()), execs: 5, failed: 0 },
-            LeftOut { by: Exclusion::Uid(998), execs: 4, failed: 1 },
+            RuleCounts { name: "path=/opt/\u{fc}/".into(), execs: 5, failed: 0 },
+            RuleCounts { name: "exe=/usr/bin/git ancestor=code-server".into(), execs: 4, failed: 1 },
         ],
         position: 1 << 20,
     }
 }
 
 fn none_excluded() -> BTreeMap<&'static str, u64> {
-    BTreeMap::from([("path", 0), ("uid", 0)])
+    BTreeMap::from([(BY_RULE, 0)])
 }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use exectrace::{Ended, Event, ExecId, FailedExec, Gone};
+use exectrace_sift::{Of, Rollup};
 use exectrace_sinks::dropped::Dropped;
 
 use super::paint::{BAD, DIM, Depths, Pen, printable, round, time};
@@ -30,6 +31,7 @@ impl TextEncoder {
             Entry::Watchdog(watchdog) => self.watchdog(watchdog, now),
             Entry::Dropped(dropped) => self.dropped(dropped, now),
             Entry::Gone(gone) => self.gone(gone),
+            Entry::Rollup(rollup) => self.rollup(rollup),
             // Text lines have no labels.
             Entry::LabelsChanged(_) => return,
             // For who reads the log as it comes, these say nothing.
@@ -38,6 +40,7 @@ impl TextEncoder {
             | Entry::Continued(_)
             | Entry::Ledger(_)
             | Entry::Reached(_)
+            | Entry::Settle
             | Entry::Stop(_) => return,
         };
         out.extend_from_slice(line.as_bytes());
@@ -89,6 +92,18 @@ impl TextEncoder {
     fn gone(&self, gone: &Gone) -> String {
         let text = format!("scope {} is gone: nothing can run there any more", gone.scope);
         format!("{} {}", self.pen.styled(DIM, &time(gone.time)), self.pen.styled(DIM, &text))
+    }
+
+    fn rollup(&self, rollup: &Rollup) -> String {
+        let mut line = self.pen.head(rollup.times[1], rollup.root.pid, rollup.uid);
+        let parent = printable(&rollup.root_exe);
+        let what = match &rollup.of {
+            Of::Exe(exe) => printable(exe),
+            Of::Failed(errno) => errno_name(*errno),
+        };
+        let text = format!("{} times {what} below {parent}, {} different", rollup.count, rollup.distinct);
+        line.push_str(&self.pen.styled(DIM, &text));
+        line
     }
 
     fn dropped(&self, dropped: &Dropped, now: SystemTime) -> String {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use exectrace::{Exclusion, Gone, LeftOut, ScopeId, What};
+use exectrace::{Gone, ScopeId, What};
 use exectrace_sinks::dropped::Dropped;
 use serde::Serialize;
 
-use super::super::escape::Text;
-use super::super::{Lost, Place, PodNames, Resumed, Start, Stop, Watchdog};
+use super::super::{Folds, Lost, Place, PodNames, Resumed, Start, Stop, Watchdog};
 use super::timestamp;
-use crate::ledger::{Counts, Snapshot, Sums};
+use crate::ledger::{BY_RULE, Counts, RuleCounts, Snapshot, Sums};
 use crate::seal::Run;
 
 #[derive(Serialize)]
@@ -29,6 +28,28 @@ pub(super) struct StartBody<'a> {
     unwatched: Option<Unwatched>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resumed: Option<ResumedBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollup: Option<FoldsBody>,
+}
+
+/// What is folded.
+#[derive(Serialize)]
+struct FoldsBody {
+    more_than: u64,
+    window_ms: u64,
+    /// The run that has all lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<String>,
+}
+
+impl From<&Folds> for FoldsBody {
+    fn from(folds: &Folds) -> FoldsBody {
+        FoldsBody {
+            more_than: folds.more_than,
+            window_ms: u64::try_from(folds.window.as_millis()).unwrap_or(u64::MAX),
+            complete: folds.complete.map(|run| run.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -86,10 +107,19 @@ struct Before {
 
 impl Before {
     fn new(sums: &Sums, counts: &Counts) -> Before {
-        let (written, lost, excluded) = (sums.written, sums.lost(), counts.excluded.clone());
+        let (written, lost, excluded) = (sums.written, sums.lost(), excluded(sums, counts));
         let seen = written + lost.values().chain(excluded.values()).sum::<u64>();
         Before { seen, written, excluded, lost }
     }
+}
+
+/// What was left out, by the kernel's half and by the program itself.
+fn excluded(sums: &Sums, counts: &Counts) -> BTreeMap<&'static str, u64> {
+    let mut excluded = counts.excluded.clone();
+    if sums.excluded > 0 {
+        *excluded.entry(BY_RULE).or_default() += sums.excluded;
+    }
+    excluded
 }
 
 impl ResumedBody {
@@ -133,6 +163,7 @@ impl<'a> From<&'a Start> for StartBody<'a> {
             chained: start.chained,
             unwatched: start.unwatched.map(|(from, to)| Unwatched { from: timestamp(from), to: timestamp(to) }),
             resumed: start.resumed.as_ref().map(ResumedBody::of),
+            rollup: start.rollup.as_ref().map(FoldsBody::from),
         }
     }
 }
@@ -154,40 +185,39 @@ pub(super) struct LedgerBody<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<ScopeAccount>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rules: Vec<Rule<'a>>,
+    rules: Vec<RuleBody<'a>>,
 }
 
-/// What one exclusion left out.
+/// What one rule left out.
 #[derive(Clone, Serialize)]
-struct Rule<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
+struct RuleBody<'a> {
+    rule: &'a str,
     execs: u64,
     #[serde(skip_serializing_if = "is_zero")]
     failed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    exits: u64,
 }
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-impl<'a> From<&'a LeftOut> for Rule<'a> {
-    fn from(LeftOut { by, execs, failed }: &'a LeftOut) -> Rule<'a> {
-        let (path, uid) = match by {
-            Exclusion::Path(prefix) => (Some(Text(prefix.as_os_str().as_encoded_bytes())), None),
-            Exclusion::Uid(uid) => (None, Some(*uid)),
-        };
-        Rule { path, uid, execs: *execs, failed: *failed }
+impl<'a> RuleBody<'a> {
+    /// What the kernel's half and what the program itself has left out by it.
+    fn of(rule: &'a RuleCounts, ours: [u64; What::COUNT]) -> RuleBody<'a> {
+        let [execs, failed, exits] = ours;
+        RuleBody { rule: &rule.name, execs: rule.execs + execs, failed: rule.failed + failed, exits }
     }
 }
 
-/// seen = written + excluded + lost + waiting.
+/// seen = written + rolled_up + excluded + lost + waiting.
 #[derive(Clone, Serialize)]
 struct Account {
     seen: u64,
     written: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    rolled_up: u64,
     excluded: BTreeMap<&'static str, u64>,
     lost: BTreeMap<&'static str, u64>,
     waiting: u64,
@@ -209,7 +239,8 @@ impl Account {
         Account {
             seen: counts.seen,
             written: sums.written,
-            excluded: counts.excluded.clone(),
+            rolled_up: sums.rolled_up,
+            excluded: excluded(sums, counts),
             lost: sums.lost(),
             waiting: sums.waiting(counts),
             partial: counts.partial.clone(),
@@ -233,6 +264,7 @@ impl<'a> LedgerBody<'a> {
             scope: scope.get(),
             execs: Account::of_scope(counts, &place.books.of_scope(*scope)),
         });
+        let rules = snapshot.rules.iter().enumerate();
         LedgerBody {
             first: place.last_ledger + 1,
             last: place.line - 1,
@@ -242,7 +274,7 @@ impl<'a> LedgerBody<'a> {
             failed: account(What::Failed),
             exits: account(What::Exit),
             scopes: if snapshot.scopes.len() > 1 { scopes.collect() } else { Vec::new() },
-            rules: snapshot.rules.iter().map(Rule::from).collect(),
+            rules: rules.map(|(number, rule)| RuleBody::of(rule, place.books.of_rule(number))).collect(),
         }
     }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use exectrace::{Ended, Event, ExecId, FailedExec, Origin, Partial, Running, ScopeId, Traits};
+use exectrace_sift::Session;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::super::escape::{Text, json_len};
-use super::super::{errno_name, signal_name};
+use super::super::{About, errno_name, signal_name};
 use super::parts::{Named, Part, fitting};
 use super::timestamp;
 use crate::cli::Fields;
@@ -20,14 +21,13 @@ pub(super) struct First<'a> {
     pub(super) parts: usize,
     /// Bytes of JSON that each string may take up.
     pub(super) strings: usize,
-    /// Secrets that were replaced.
-    pub(super) redacted: u32,
+    pub(super) about: &'a About,
 }
 
 impl<'a> First<'a> {
     /// Everything in one line.
-    pub(super) fn whole(argv: &'a [&'a [u8]], redacted: u32) -> First<'a> {
-        First { argv, parts: 1, strings: usize::MAX, redacted }
+    pub(super) fn whole(argv: &'a [&'a [u8]], about: &'a About) -> First<'a> {
+        First { argv, parts: 1, strings: usize::MAX, about }
     }
 
     fn text<'s>(&self, string: &'s [u8]) -> Text<'s> {
@@ -44,10 +44,47 @@ impl<'a> First<'a> {
         if self.parts > 1 {
             map.serialize_entry("parts", &self.parts)?;
         }
-        if self.redacted > 0 {
-            map.serialize_entry("redacted", &self.redacted)?;
+        let About { redacted, rare, rollup, .. } = self.about;
+        if *redacted > 0 {
+            map.serialize_entry("redacted", redacted)?;
+        }
+        if let Some(rare) = rare {
+            map.serialize_entry("rare", rare.name())?;
+        }
+        if let Some(number) = rollup {
+            map.serialize_entry("rollup", number)?;
         }
         Ok(())
+    }
+
+    /// Who began it.
+    fn origin<M: SerializeMap>(&self, has_tty: bool, map: &mut M) -> Result<(), M::Error> {
+        match &self.about.session {
+            Some(session) => map.serialize_entry("origin", &OriginBody::of(session, has_tty)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A session.
+#[derive(Serialize)]
+pub(super) struct OriginBody<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    interactive: bool,
+}
+
+impl<'a> OriginBody<'a> {
+    pub(super) fn of(session: &'a Session, has_tty: bool) -> OriginBody<'a> {
+        OriginBody {
+            kind: session.kind.name(),
+            by: session.by.as_deref(),
+            root: session.root.map(|id| id.to_string()),
+            interactive: session.is_interactive(has_tty),
+        }
     }
 }
 
@@ -164,6 +201,7 @@ impl EventFields<'_> {
             }
         }
         who(event, &self.first, map)?;
+        self.first.origin(event.tty.is_some(), map)?;
         for (name, which) in [
             ("memfd", Traits::MEMFD),
             ("deleted", Traits::DELETED),
@@ -178,7 +216,7 @@ impl EventFields<'_> {
             map.serialize_entry("argv_bytes", &event.argv.total_bytes)?;
             map.serialize_entry("argv_kept_bytes", &event.argv.kept_bytes())?;
             // Who knows the hash of a short secret knows the secret.
-            if let Some(hash) = event.argv.sha256.as_ref().filter(|_| self.first.redacted == 0) {
+            if let Some(hash) = event.argv.sha256.as_ref().filter(|_| self.first.about.redacted == 0) {
                 map.serialize_entry("argv_sha256", &hex(hash))?;
             }
         }
@@ -234,6 +272,7 @@ impl Serialize for FailedFields<'_> {
             map.serialize_entry("ppid", &attempt.ppid)?;
             map.serialize_entry("vpid", &attempt.vpid)?;
             who(attempt, &self.first, &mut map)?;
+            self.first.origin(attempt.tty.is_some(), &mut map)?;
             if !attempt.partial.is_empty() {
                 map.serialize_entry("partial", &attempt.partial.names().collect::<Vec<_>>())?;
             }
@@ -304,6 +343,8 @@ fn caller<M: SerializeMap>(event: &Event, map: &mut M) -> Result<(), M::Error> {
 /// How a process ended.
 pub(super) struct EndedFields<'a> {
     pub(super) ended: &'a Ended,
+    /// The roll-up that it is part of, in the log beside this one.
+    pub(super) rollup: Option<u64>,
     pub(super) fields: Fields,
     /// Tell the scope's number.
     pub(super) scope: bool,
@@ -330,6 +371,9 @@ impl Serialize for EndedFields<'_> {
         map.serialize_entry("duration_ns", &nanoseconds(ended.lived))?;
         map.serialize_entry("cpu_ns", &nanoseconds(ended.cpu_time))?;
         map.serialize_entry("max_rss_bytes", &ended.max_rss_bytes)?;
+        if let Some(number) = self.rollup {
+            map.serialize_entry("rollup", &number)?;
+        }
         scope(self.scope, self.fields, ended.scope, &mut map)?;
         if self.fields >= Fields::Full {
             place(&ended.origin, &mut map)?;
@@ -375,7 +419,7 @@ impl<'a, F: Fn() -> I, I: Iterator<Item = &'a [u8]>> Serialize for Sequence<F> {
 }
 
 /// What has a text form, as a string.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: std::fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -383,6 +427,6 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 mod account;
 mod event;
 mod parts;
+mod rollup;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use self::account::{
 use self::event::{ContinuedFields, EndedFields, EventFields, FailedFields, First, RunningFields, long_strings};
 pub(crate) use self::parts::{Limits, MIN_LINE};
 use self::parts::{Named, SEAL, divide};
+use self::rollup::RollupBody;
 use super::escape::Text;
 use super::{Entry, Place, cmdline};
 use crate::cli::Fields;
@@ -62,6 +64,7 @@ kinds! {
     CONTINUED = "continued", "event", "continued";
     LOST = "lost", "lost", "lost";
     START = "start", "start", "start";
+    ROLLUP = "rollup", "rollup", "rollup";
     LEDGER = "ledger", "ledger", "ledger";
     WATCHDOG = "watchdog", "watchdog", "watchdog";
     DROPPED = "dropped", "dropped", "dropped";
@@ -136,7 +139,8 @@ impl JsonEncoder {
             Entry::Failed(failed) => self.process(&Process::of_failed(failed, self.told.fields), place, lines),
             Entry::Ended(ended) => {
                 let Told { fields, scopes: scope } = self.told;
-                self.line(Head::info(ended.time, EXIT), None, &EndedFields { ended, fields, scope }, lines);
+                let body = EndedFields { ended, rollup: place.about.rollup, fields, scope };
+                self.line(Head::info(ended.time, EXIT), None, &body, lines);
             }
             Entry::Running(running) => self.process(&Process::of_running(running, now), place, lines),
             Entry::Continued(line) => lines.again(line),
@@ -144,6 +148,10 @@ impl JsonEncoder {
             Entry::Start(start) => {
                 let head = Head::info(start.time.unwrap_or(now), START);
                 self.line(head, None, &StartBody::from(start.as_ref()), lines);
+            }
+            Entry::Rollup(rollup) => {
+                let scope = self.told.scopes || self.told.fields >= Fields::Full;
+                self.line(Head::info(now, ROLLUP), None, &RollupBody::of(rollup, scope), lines);
             }
             Entry::Ledger(snapshot) => {
                 self.ledger(Head::info(now, LEDGER), LedgerBody::new(snapshot, place), lines);
@@ -160,7 +168,7 @@ impl JsonEncoder {
                 self.line(Head::warn(now, DROPPED), None, &DroppedBody::from(dropped), lines);
             }
             Entry::Gone(gone) => self.line(Head::info(gone.time, SCOPE_GONE), None, &GoneBody::from(gone), lines),
-            Entry::Reached(_) => {}
+            Entry::Reached(_) | Entry::Settle => {}
             Entry::Stop(stop) => self.line(Head::info(now, STOP), None, &StopBody::from(stop), lines),
         }
     }
@@ -173,7 +181,7 @@ impl JsonEncoder {
         lines: &mut Lines<'_, F>,
     ) {
         let most = self.limits.bytes.saturating_sub(SEAL);
-        let whole = First::whole(&process.argv, place.redacted);
+        let whole = First::whole(&process.argv, place.about);
         // In cmdline and in argv; what is longer need not be tried.
         let fits = 2 * process.argv.iter().map(|arg| arg.len()).sum::<usize>() <= most;
         if fits && process.argv.len() <= self.limits.args {
@@ -200,7 +208,7 @@ impl JsonEncoder {
             most.saturating_sub(line.len())
         };
         // Whatever their number is, it has no more digits.
-        let mut first = First { argv: &[], parts: u32::MAX as usize, strings: usize::MAX, redacted: place.redacted };
+        let mut first = First { argv: &[], parts: u32::MAX as usize, strings: usize::MAX, about: place.about };
         let mut room = measure(&|line| self.write_first(process, first, line));
         if room < most / 4 {
             first.strings = most / 32;

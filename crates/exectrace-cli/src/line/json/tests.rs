@@ -11,9 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Books, Counts, Reason, Snapshot};
+use crate::ledger::{BY_RULE, Books, Counts, Reason, RuleCounts, Snapshot};
 use crate::line::escape::tests::to_bytes;
-use crate::line::{Lost, Resumed, Start, Stop, Watchdog, Why, errno_name, samples, signal_name};
+use crate::line::{About, Lost, Resumed, Start, Stop, Watchdog, Why, errno_name, samples, signal_name};
 use crate::seal::{ChainMode, Run, Seal, parse_seal};
 
 mod long;
@@ -68,10 +68,14 @@ fn put(fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String 
 
 /// The same, where the last ledger has this number.
 fn put_after(last_ledger: u64, fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String {
+    put_with(&About::default(), last_ledger, fields, entry, books, seal)
+}
+
+fn put_with(about: &About, last_ledger: u64, fields: Fields, entry: &Entry, books: &Books, seal: &mut Seal) -> String {
     let mut encoder = encoder(Told { fields, scopes: false }, LIMITS);
     encoder.set_labels(&labels());
     let mut out = Vec::new();
-    let place = Place { run: RUN, line: seal.next_line(), last_ledger, books, redacted: 0 };
+    let place = Place { run: RUN, line: seal.next_line(), last_ledger, books, about };
     let end = |out: &mut Vec<u8>, start| seal.put(out, start);
     encoder.encode(entry, SystemTime::UNIX_EPOCH, place, Lines { out: &mut out, end });
     String::from_utf8(out).expect("ASCII")
@@ -80,6 +84,11 @@ fn put_after(last_ledger: u64, fields: Fields, entry: &Entry, books: &Books, sea
 /// The first line of a run that is not chained.
 fn encode(fields: Fields, entry: &Entry) -> String {
     put(fields, entry, &Books::default(), &mut Seal::new(RUN.0, ChainMode::None))
+}
+
+/// The same, with what is told of a process beside what the kernel said.
+fn encode_with(about: &About, fields: Fields, entry: &Entry) -> String {
+    put_with(about, 0, fields, entry, &Books::default(), &mut Seal::new(RUN.0, ChainMode::None))
 }
 
 /// The first line of a run that is chained.
@@ -140,7 +149,17 @@ fn log_goldens() -> BTreeMap<String, String> {
     let (small, books) = samples::small();
     add("ledger-small", ledger(240, small, &books));
     add("ledger-everything", ledger(1_210, samples::busy(), &samples::books()));
+    let (about, rolled_up) = (samples::about(), About { rollup: Some(17), ..About::default() });
+    add("exec-origin", encode_with(&about, Fields::Standard, &exec(samples::uname())));
+    add("exec-failed-origin", encode_with(&about, Fields::Standard, &failed(samples::refused())));
+    add("exec-rolled-up", encode_with(&rolled_up, Fields::Seed, &exec(samples::uname())));
+    add("exec-failed-rolled-up", encode_with(&rolled_up, Fields::Seed, &failed(samples::refused())));
+    add("exit-rolled-up", encode_with(&rolled_up, Fields::Seed, &Entry::Ended(Box::new(samples::ended()))));
+    add("ledger-rollup", ledger(1_215, samples::busy_with_rollup(), &samples::books_of_rollup()));
+    add("rollup-failed", encode(Fields::Full, &Entry::Rollup(Box::new(samples::searches()))));
     for (name, entry) in [
+        ("rollup", Entry::Rollup(Box::new(samples::rollup()))),
+        ("start-rollup", start(samples::start_rolling_up())),
         ("exit-code", Entry::Ended(Box::new(samples::ended()))),
         ("exit-signal", Entry::Ended(Box::new(samples::crashed()))),
         ("running", Entry::Running(Box::new(samples::running()))),
@@ -266,7 +285,8 @@ fn the_scope_is_told_at_every_level_where_there_are_several() {
     let mut encoder = encoder(Told { fields: Fields::Seed, scopes: true }, LIMITS);
     encoder.set_labels(&labels());
     let books = Books::default();
-    let place = Place { run: RUN, line: 1, last_ledger: 0, books: &books, redacted: 0 };
+    let about = About::default();
+    let place = Place { run: RUN, line: 1, last_ledger: 0, books: &books, about: &about };
     for entry in [exec(samples::uname()), failed(samples::refused()), Entry::Ended(Box::new(samples::ended()))] {
         let mut out = Vec::new();
         let end = |out: &mut Vec<u8>, start| Seal::new(RUN.0, ChainMode::None).put(out, start);
@@ -310,7 +330,7 @@ fn errors_and_signals_go_by_their_names() {
 }
 
 /// Each object of the log but the labels: where the schema has it, and where the lines do.
-const OBJECTS: [(&str, &str, &str); 31] = [
+const OBJECTS: &[(&str, &str, &str)] = &[
     ("event", "exec", "/event"),
     ("failed", "exec-failed", "/event"),
     ("exit", "exit", "/event"),
@@ -340,6 +360,9 @@ const OBJECTS: [(&str, &str, &str); 31] = [
     ("rule", "ledger", "/ledger/rules/1"),
     ("watchdog", "watchdog", "/watchdog"),
     ("labelsChanged", "labels-changed", "/changed"),
+    ("rollup", "rollup", "/rollup"),
+    ("origin", "rollup", "/rollup/origin"),
+    ("origin", "exec", "/event/origin"),
     ("scopeGone", "scope-gone", "/gone"),
     ("stop", "stop", "/stop"),
 ];
@@ -361,7 +384,7 @@ fn names<'a>(objects: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
 #[test]
 fn the_schema_has_every_field_and_the_lines_have_every_field_of_the_schema() {
     let mut written: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (object, msg, place) in OBJECTS {
+    for (object, msg, place) in OBJECTS.iter().copied() {
         let lines = lines_with(msg);
         let objects: Vec<_> = lines.iter().filter_map(|line| line["fields"].pointer(place)).collect();
         assert!(!objects.is_empty(), "no {place} in any line {msg}");
@@ -407,6 +430,7 @@ fn the_schema_has_every_msg() {
         CONTINUED,
         LOST,
         DROPPED,
+        ROLLUP,
         START,
         LEDGER,
         WATCHDOG,
@@ -482,7 +506,8 @@ fn assert_adds_up(ledger: &Value) {
         let number = |value: &Value| value.as_u64().expect("a number");
         let sum = |name: &str| account[name].as_object().expect(name).values().map(number).sum::<u64>();
         let waiting = account.get("waiting").map_or(0, number);
-        let rest = number(&account["written"]) + sum("excluded") + sum("lost") + waiting;
+        let told = number(&account["written"]) + account.get("rolled_up").map_or(0, number);
+        let rest = told + sum("excluded") + sum("lost") + waiting;
         assert_eq!(number(&account["seen"]), rest, "{account}");
     }
 }
@@ -577,6 +602,17 @@ fn the_schema_refuses_what_is_no_line_of_any_other_kind() {
         ("watchdog-unseen", &[("level", "INFO"), ("level", "WARN")]),
         ("watchdog-seen-again", &[("level", "ERROR")]),
         ("stop", &[("fields/stop/why", "tired")]),
+        (
+            "rollup",
+            &[
+                ("fields/rollup/sha256", "ab"),
+                ("fields/rollup/first", "yesterday"),
+                ("fields/rollup/origin/kind", "moon"),
+                ("fields/rollup/count", "188"),
+            ],
+        ),
+        ("exec-origin", &[("fields/event/rare", "steak"), ("fields/event/origin/interactive", "maybe")]),
+        ("start-rollup", &[("fields/start/rollup/complete", "19de8888-1")]),
     ] {
         let line = &lines[&format!("{name}.json")];
         for (place, value) in changes {
@@ -585,11 +621,15 @@ fn the_schema_refuses_what_is_no_line_of_any_other_kind() {
     }
     refused(&lines["lost-exit.json"], "/fields/lost/count", 0);
     refused(&lines["exit-code.json"], "/fields/event/code", 256);
-    refused(&lines["ledger-everything.json"], "/fields/ledger/excluded/uid", -1);
+    refused(&lines["ledger-everything.json"], "/fields/ledger/excluded/rule", -1);
     refused(&lines["ledger-everything.json"], "/fields/ledger/lost", serde_json::json!({ "boredom": 1 }));
     refused(&lines["ledger-everything.json"], "/fields/ledger/lost/ring_full", 0);
     refused(&lines["ledger-everything.json"], "/fields/ledger/partial", serde_json::json!({ "cwd_cut": 1 }));
     refused(&lines["ledger-everything.json"], "/fields/ledger/exits/excluded", serde_json::json!({ "uid": 1 }));
+    let mut both = parse_valid(&lines["rollup.json"]);
+    both["fields"]["rollup"]["error"] = "ENOENT".into();
+    assert!(!is_valid(&both), "a file that ran, and failures");
+    refused(&lines["rollup.json"], "/fields/rollup/number", 0);
     refused(&lines["watchdog-seen-again.json"], "/fields/watchdog/missed", 0);
     let mut ended = parse_valid(&lines["exit-code.json"]);
     ended["fields"]["event"]["signal"] = "SIGKILL".into();
@@ -603,11 +643,11 @@ fn the_schema_refuses_what_is_no_line_of_any_other_kind() {
 
 #[test]
 fn no_object_of_the_log_may_have_more_or_lack_what_it_must_have() {
-    for (object, msg, place) in OBJECTS {
+    for (object, msg, place) in OBJECTS.iter().copied() {
         let definition = SCHEMA.pointer(&format!("/$defs/{object}")).expect(object);
         let required = definition.get("required").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         let required: Vec<String> = serde_json::from_value(required).expect("names");
-        assert!(msg != "exec" || required.len() == 8, "the seed and the number");
+        assert!(object != "event" || required.len() == 8, "the seed and the number");
         let place = format!("/fields{place}");
         for line in lines_with(msg).into_iter().filter(|line| line.pointer(&place).is_some()) {
             let change = |what: &dyn Fn(&mut Map<String, Value>)| {
@@ -693,12 +733,12 @@ fn account() -> impl Strategy<Value = (Snapshot, Books)> {
     let numbers = (0..500_u64, 0..100_u64, 0..100_u64, 0..100_u64, vec(0..3_u64, Reason::all().count()));
     vec(numbers, What::COUNT).prop_map(|numbers| {
         let (mut snapshot, mut books) = (Snapshot::default(), Books::default());
-        for (what, (written, excluded, excluded_uid, waiting, lost)) in What::ALL.into_iter().zip(numbers) {
+        for (what, (written, excluded, by_rule, waiting, lost)) in What::ALL.into_iter().zip(numbers) {
             samples::write(&mut books, what, written);
             Reason::all().zip(&lost).for_each(|(reason, count)| samples::lose(&mut books, what, reason, *count));
             let excluded = match what {
-                What::Exec => BTreeMap::from([("path", excluded), ("uid", excluded_uid)]),
-                What::Failed => BTreeMap::from([("errno", excluded), ("uid", excluded_uid)]),
+                What::Exec => BTreeMap::from([(BY_RULE, excluded)]),
+                What::Failed => BTreeMap::from([("errno", excluded), (BY_RULE, by_rule)]),
                 What::Exit => BTreeMap::new(),
             };
             let all = written + excluded.values().sum::<u64>() + lost.iter().sum::<u64>() + waiting;

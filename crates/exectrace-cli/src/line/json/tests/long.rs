@@ -16,7 +16,8 @@ fn encode_behind(before: u64, fields: Fields, limits: Limits, redacted: u32, ent
     let (mut seal, mut out, mut ends) = (Seal::new(RUN.0, ChainMode::None), Vec::new(), vec![0]);
     let books = Books::default();
     (0..before).for_each(|_| seal.put(&mut b"}}}".to_vec(), 0));
-    let place = Place { run: RUN, line: before + 1, last_ledger: 0, books: &books, redacted };
+    let about = About { redacted, ..About::default() };
+    let place = Place { run: RUN, line: before + 1, last_ledger: 0, books: &books, about: &about };
     let end = |out: &mut Vec<u8>, start| {
         seal.put(out, start);
         ends.push(out.len());
@@ -203,16 +204,13 @@ proptest! {
 /// So many scopes, each with an account of its own, and rules with long paths.
 fn many(scopes: u32, rules: u32) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let counts = |seen| Counts { seen, excluded: BTreeMap::from([("path", 0), ("uid", 0)]), ..Counts::default() };
+    let counts = |seen| Counts { seen, excluded: BTreeMap::from([(BY_RULE, 0)]), ..Counts::default() };
     snapshot.all[What::Exec.index()] = Some(counts(u64::from(scopes) * 5));
     let scope = |number| ScopeId::try_from(number).expect("not 0");
     let counts = counts(5);
     snapshot.scopes = (1..=scopes).map(|number| (scope(number), counts.clone())).collect();
-    let rule = |number| exectrace::LeftOut {
-        by: exectrace::Exclusion::Path(format!("/{}/{number}", "\u{e9}".repeat(100)).into()),
-        execs: 3,
-        failed: 0,
-    };
+    let rule =
+        |number| RuleCounts { name: format!("path=/{}/{number}", "\u{e9}".repeat(100)).into(), execs: 3, failed: 0 };
     snapshot.rules = (0..rules).map(rule).collect();
     snapshot
 }

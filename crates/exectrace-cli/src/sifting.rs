@@ -1,0 +1,106 @@
+//! What becomes of execs by the words of the command line and the configuration file: who decides what, and what is told
+//! of it.
+
+use std::sync::Arc;
+
+use exectrace::TracerBuilder;
+use exectrace_sift::{Conditions, RollupConfig, RuleError, Rules, Sift, SiftConfig, markers};
+
+use crate::cli::sifting::SiftArgs;
+use crate::config::Config;
+use crate::exit::{Exit, Failed};
+use crate::ledger::RuleName;
+
+/// Decided once, before anything is traced.
+#[derive(Debug, Clone)]
+pub(crate) struct Sifting {
+    config: SiftConfig,
+    rollup: bool,
+    /// What the kernel program is told, in this order.
+    in_kernel: Vec<exectrace::Rule>,
+    names: Vec<RuleName>,
+}
+
+impl Sifting {
+    /// What can hide everything is warned of.
+    pub(crate) fn of(args: &SiftArgs) -> anyhow::Result<Sifting> {
+        let mut config = Config::read(args.config.as_deref())?.sift;
+        let of_uids = args.exclude_uid.iter().map(|uid| Conditions { uid: Some(*uid), ..Conditions::default() });
+        let of_paths =
+            args.exclude_path.iter().map(|path| Conditions { path: Some(path.clone()), ..Conditions::default() });
+        config.exclude.extend(of_uids.chain(of_paths));
+        config.exclude.extend(parse("--exclude", &args.exclude)?);
+        config.include.extend(parse("--include", &args.include)?);
+        config.rollup.more_than = args.rollup_more_than.unwrap_or(config.rollup.more_than);
+        config.rollup.window = args.rollup_window.unwrap_or(config.rollup.window);
+        let sifting = Sifting::new(config, args.rollup)?;
+        sifting.warn()?;
+        Ok(sifting)
+    }
+
+    pub(crate) fn new(config: SiftConfig, rollup: bool) -> anyhow::Result<Sifting> {
+        let mut rules = rules(&config).map_err(|error| refused(&error))?;
+        let told = rules.for_kernel();
+        let place = |number: usize| told.iter().position(|(out, _)| *out == Some(number));
+        let name =
+            |(number, (name, _)): (usize, (&str, bool))| RuleName { name: Arc::from(name), in_kernel: place(number) };
+        let names = rules.excluding().enumerate().map(name).collect();
+        // What is no pattern is found out here, and not when a log begins.
+        Sift::new(rules, &config.origin, Some(&config.rollup)).map_err(|error| refused(&error))?;
+        Ok(Sifting { config, rollup, in_kernel: told.into_iter().map(|(_, rule)| rule).collect(), names })
+    }
+
+    fn warn(&self) -> anyhow::Result<()> {
+        let rules = rules(&self.config)?;
+        for rule in rules.that_could_hide_everything() {
+            tracing::warn!(
+                rule,
+                "this rule could leave out everything that a workspace does: only the ledger would tell"
+            );
+        }
+        if self.config.exclude.is_empty() && !self.config.include.is_empty() {
+            tracing::warn!("nothing is left out, so the rules of --include change nothing");
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel program what is its to decide, and what to look for in environments.
+    pub(crate) fn tell(&self, builder: TracerBuilder) -> TracerBuilder {
+        let builder = self.in_kernel.iter().cloned().fold(builder, TracerBuilder::rule);
+        let origin = &self.config.origin;
+        let builder = markers(origin).fold(builder, |builder, (_, marker)| builder.env_marker(marker));
+        origin.env_of.iter().fold(builder, |builder, program| builder.env_marker_of(program.as_str()))
+    }
+
+    /// What judges what the kernel program tells.
+    pub(crate) fn sift(&self) -> anyhow::Result<Sift> {
+        let mut rules = rules(&self.config)?;
+        rules.for_kernel();
+        Ok(Sift::new(rules, &self.config.origin, self.rollup())?)
+    }
+
+    /// What is folded, if anything is.
+    pub(crate) fn rollup(&self) -> Option<&RollupConfig> {
+        self.rollup.then_some(&self.config.rollup)
+    }
+
+    /// The rules that leave out, by number.
+    pub(crate) fn names(&self) -> &[RuleName] {
+        &self.names
+    }
+}
+
+fn rules(config: &SiftConfig) -> Result<Rules, RuleError> {
+    Rules::new(&config.exclude, &config.include, &config.rollup.line)
+}
+
+fn parse(flag: &str, rules: &[String]) -> Result<Vec<Conditions>, Failed> {
+    let parse = |rule: &String| {
+        Conditions::parse(rule).map_err(|error| Failed(Exit::Usage, format!("{flag} {rule:?} cannot be used: {error}")))
+    };
+    rules.iter().map(parse).collect()
+}
+
+fn refused(error: &dyn std::error::Error) -> Failed {
+    Failed(Exit::Usage, format!("the rules cannot be used: {error}"))
+}

@@ -1,0 +1,280 @@
+//! Who began it: the root of the session that an exec belongs to, and what kind of session that is.
+//!
+//! Found once, at the root, and inherited down the tree of processes. `docs/origin.md` says how sure each kind is.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use exectrace::{Event, ExecId, Running, ScopeId};
+use serde::Deserialize;
+
+use crate::config::OriginConfig;
+use crate::lineage::Row;
+use crate::pattern::{Pattern, PatternError};
+
+/// What began a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Somebody at a terminal that nothing else is known of.
+    Terminal,
+    /// A login over SSH.
+    Ssh,
+    /// The server of an IDE, and terminals within it.
+    Ide,
+    /// A command that was put into the container from outside: `kubectl exec`, a probe.
+    Exec,
+    /// A clock: cron, at.
+    Cron,
+    /// A manager of services.
+    Service,
+    /// The container's first process.
+    Container,
+    /// An AI coding agent.
+    Agent,
+    /// Nothing of it is known.
+    Unknown,
+}
+
+impl Kind {
+    /// All names, for who asks for one.
+    pub const NAMES: &str = "terminal, ssh, ide, exec, cron, service, container, agent or unknown";
+
+    const ALL: [Kind; 9] = [
+        Kind::Terminal,
+        Kind::Ssh,
+        Kind::Ide,
+        Kind::Exec,
+        Kind::Cron,
+        Kind::Service,
+        Kind::Container,
+        Kind::Agent,
+        Kind::Unknown,
+    ];
+
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Terminal => "terminal",
+            Kind::Ssh => "ssh",
+            Kind::Ide => "ide",
+            Kind::Exec => "exec",
+            Kind::Cron => "cron",
+            Kind::Service => "service",
+            Kind::Container => "container",
+            Kind::Agent => "agent",
+            Kind::Unknown => "unknown",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A session: the same for all that descends from its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// What it is.
+    pub kind: Kind,
+    /// By which program it was known: `sshd`, `code-server`, `claude-code`.
+    pub by: Option<Arc<str>>,
+    /// The first exec of it; `None` if that was before the log.
+    pub root: Option<ExecId>,
+    /// The terminal that it has.
+    pub tty: Option<Box<[u8]>>,
+}
+
+impl Session {
+    /// Whether a person can be at the other end of an exec in it: it has a terminal, and no agent is in between.
+    pub fn is_interactive(&self, has_tty: bool) -> bool {
+        has_tty && self.kind != Kind::Agent
+    }
+}
+
+/// A program that begins sessions, as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Starter {
+    /// What it is called in the log.
+    pub name: String,
+    /// Globs of its file, and of the script's path where it is one; without a slash: of the name.
+    #[serde(default)]
+    pub exe: Vec<String>,
+    /// Globs of its arguments, joined by spaces.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// Variables, `NAME` or `NAME=VALUE`, by which it is known in shells that it starts; of agents only.
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+/// Programs that are known by what they look like.
+#[derive(Debug)]
+struct Known(Vec<(Arc<str>, Vec<Pattern>, Vec<Pattern>)>);
+
+impl Known {
+    fn new(starters: &[Starter]) -> Result<Known, PatternError> {
+        let of = |starter: &Starter| {
+            let exe = starter.exe.iter().map(|glob| Pattern::path(glob)).collect::<Result<_, _>>()?;
+            let argv = starter.argv.iter().map(|glob| Pattern::words(glob)).collect::<Result<_, _>>()?;
+            Ok((Arc::from(starter.name.as_str()), exe, argv))
+        };
+        Ok(Known(starters.iter().map(of).collect::<Result<_, PatternError>>()?))
+    }
+
+    /// Which of them it is, by its paths and arguments.
+    fn find(&self, paths: &[&[u8]], argv: &[u8]) -> Option<Arc<str>> {
+        let is = |exe: &[Pattern], words: &[Pattern]| {
+            exe.iter().any(|pattern| paths.iter().any(|path| pattern.matches(path)))
+                || words.iter().any(|pattern| pattern.matches(argv))
+        };
+        self.0.iter().find(|(_, exe, words)| is(exe, words)).map(|(name, ..)| Arc::clone(name))
+    }
+}
+
+/// Variables of agents, with the agents' names, in the order in which the kernel program is told them.
+pub fn markers(config: &OriginConfig) -> impl Iterator<Item = (&str, &str)> {
+    config.agent.iter().flat_map(|agent| agent.env.iter().map(|marker| (agent.name.as_str(), marker.as_str())))
+}
+
+/// Names that runtimes of containers have while they enter one.
+const RUNTIMES: [&[u8]; 3] = [b"runc:[", b"crun", b"youki"];
+/// Containers that are remembered, so that what enters one later is told from its first process.
+const MAX_CONTAINERS: usize = 4_096;
+
+/// Finds sessions.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    agent: Known,
+    ide: Known,
+    ssh: Known,
+    cron: Known,
+    service: Known,
+    /// Whose the markers in an environment are, in the order in which the kernel program was told them.
+    markers: Vec<Arc<str>>,
+    /// Containers, or PID namespaces, in which something ran already.
+    entered: HashSet<(ScopeId, Vec<u8>)>,
+    running: Vec<Running>,
+}
+
+impl Origins {
+    pub(crate) fn new(config: &OriginConfig) -> Result<Origins, PatternError> {
+        Ok(Origins {
+            agent: Known::new(&config.agent)?,
+            ide: Known::new(&config.ide)?,
+            ssh: Known::new(&config.ssh)?,
+            cron: Known::new(&config.cron)?,
+            service: Known::new(&config.service)?,
+            markers: markers(config).map(|(name, _)| Arc::from(name)).collect(),
+            entered: HashSet::new(),
+            running: Vec::new(),
+        })
+    }
+
+    /// Something ran already when the log began.
+    pub(crate) fn ran(&mut self, running: &Running) {
+        self.running.push(running.clone());
+    }
+
+    /// The session of an exec. `argv` are its arguments joined by spaces.
+    pub(crate) fn session(&mut self, event: &Event, argv: &[u8], parent: Option<&Row>) -> Arc<Session> {
+        let is_first = self.enter(event);
+        let begin = |kind, by: Option<Arc<str>>| {
+            let tty = event.tty.as_deref().map(Box::from);
+            Arc::new(Session { kind, by, root: Some(event.id), tty })
+        };
+        if parent.is_some_and(|parent| parent.session.kind == Kind::Agent) {
+            return parent.map(|parent| Arc::clone(&parent.session)).unwrap_or_else(|| begin(Kind::Agent, None));
+        }
+        let paths = [event.exe.as_slice(), &event.filename];
+        let marked = event.env_marker.and_then(|at| self.markers.get(usize::try_from(at).ok()?).cloned());
+        if let Some(agent) = self.agent.find(&paths, argv).or(marked) {
+            return begin(Kind::Agent, Some(agent));
+        }
+        let Some(parent) = parent else { return self.without_parent(event, argv, is_first) };
+        if parent.session.kind != Kind::Ide
+            && let Some(ide) = self.ide.find(&paths, argv)
+        {
+            return begin(Kind::Ide, Some(ide));
+        }
+        // A server that executes itself anew for a login is the server still.
+        for (known, kind) in [(&self.ssh, Kind::Ssh), (&self.cron, Kind::Cron), (&self.service, Kind::Service)] {
+            let by = known.find(&[&parent.exe], &[]);
+            if by.is_some() && known.find(&paths, &[]).is_none() {
+                return begin(kind, by);
+            }
+        }
+        let is_new_terminal = event.tty.is_some() && event.tty.as_deref() != parent.session.tty.as_deref();
+        if !is_new_terminal {
+            return Arc::clone(&parent.session);
+        }
+        match parent.session.kind {
+            kind @ (Kind::Ide | Kind::Ssh | Kind::Exec) => begin(kind, parent.session.by.clone()),
+            _ => begin(Kind::Terminal, None),
+        }
+    }
+
+    /// Of a process of which nothing was logged before.
+    fn without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> Arc<Session> {
+        let (kind, by) = self.kind_without_parent(event, argv, is_first);
+        let is_from_before = self.line(event).next().is_some();
+        let root = Some(event.id).filter(|_| !is_from_before);
+        Arc::new(Session { kind, by, root, tty: event.tty.as_deref().map(Box::from) })
+    }
+
+    fn kind_without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> (Kind, Option<Arc<str>>) {
+        if let Some(ide) = self.ide.find(&[&event.exe, &event.filename], argv) {
+            return (Kind::Ide, Some(ide));
+        }
+        let mut is_of_before = false;
+        for running in self.line(event) {
+            is_of_before = true;
+            let words: Vec<&[u8]> = running.argv.iter().collect();
+            let words = words.join(&b' ');
+            for (known, kind) in [
+                (&self.agent, Kind::Agent),
+                (&self.ide, Kind::Ide),
+                (&self.ssh, Kind::Ssh),
+                (&self.cron, Kind::Cron),
+                (&self.service, Kind::Service),
+            ] {
+                if let Some(by) = known.find(&[&running.exe], &words) {
+                    return (kind, Some(by));
+                }
+            }
+        }
+        let is_entry = !is_of_before && RUNTIMES.iter().any(|name| event.comm.starts_with(name));
+        if event.ns_level > 0 && event.vpid == 1 || is_entry && is_first {
+            (Kind::Container, None)
+        } else if is_entry {
+            (Kind::Exec, None)
+        } else if event.tty.is_some() {
+            (Kind::Terminal, None)
+        } else {
+            (Kind::Unknown, None)
+        }
+    }
+
+    /// Processes from before the log up the line: of the parent, otherwise of the session's leader.
+    fn line(&self, event: &Event) -> impl Iterator<Item = &Running> {
+        let of = |pid: u32| self.running.iter().find(move |running| running.pid == pid);
+        let mut next = of(event.ppid).or_else(|| of(event.sid));
+        // Each is there once, so that a line has no more; numbers that were given anew could make it a circle.
+        (0..self.running.len()).map_while(move |_| {
+            let running = next?;
+            next = of(running.ppid);
+            Some(running)
+        })
+    }
+
+    /// Whether it is the first one of its container.
+    fn enter(&mut self, event: &Event) -> bool {
+        if self.entered.len() >= MAX_CONTAINERS {
+            return false;
+        }
+        let container = event.container.clone().unwrap_or_else(|| event.pid_ns.to_ne_bytes().to_vec());
+        self.entered.insert((event.scope, container))
+    }
+}

@@ -1,0 +1,263 @@
+//! All of it together: what becomes of an exec, and whose it is.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use exectrace::{Ended, Event, ExecId, FailedExec, Running};
+
+use crate::busy::Busy;
+use crate::config::{OriginConfig, SiftConfig};
+use crate::lineage::{Fate, Lineage, Row};
+use crate::origin::{Origins, Session};
+use crate::pattern::PatternError;
+use crate::rare::{Rare, Rarity};
+use crate::rollup::{Around, Folded, GroupKey, Of, OnTty, Rollup, RollupConfig, Rollups};
+use crate::rule::Facts;
+use crate::rules::Rules;
+
+/// What becomes of something that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has a line; why, if it would have been folded otherwise.
+    Line(Option<Rare>),
+    /// The rule with this number leaves it out.
+    Excluded(usize),
+    /// It is part of the roll-up with this number.
+    Folded(u64),
+}
+
+/// What is known of an exec, beyond itself.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Whose it is; `None` of an attempt by a process that nothing is known of.
+    pub session: Option<Arc<Session>>,
+    /// The nearest exec up the line that was not left out.
+    pub parent: Option<ExecId>,
+}
+
+/// Judges one thing after the other, in their order.
+#[derive(Debug)]
+pub struct Sift {
+    rules: Rules,
+    lineage: Lineage,
+    origins: Origins,
+    folding: Option<Folding>,
+}
+
+#[derive(Debug)]
+struct Folding {
+    rarity: Rarity,
+    busy: Busy,
+    rollups: Rollups,
+    /// What has a terminal is not folded.
+    no_tty: bool,
+}
+
+/// ENOENT, as searches along a path have it by the hundred.
+const NOT_THERE: u32 = 2;
+
+impl Sift {
+    /// By these rules, and with this roll-up if there is to be one.
+    pub fn new(rules: Rules, origin: &OriginConfig, rollup: Option<&RollupConfig>) -> Result<Sift, PatternError> {
+        let folding = rollup.map(|config| {
+            Ok(Folding {
+                rarity: Rarity::new(config)?,
+                busy: Busy::new(config.more_than, config.window),
+                rollups: Rollups::new(config.window),
+                no_tty: config.tty == OnTty::Line,
+            })
+        });
+        let (lineage, origins) = (Lineage::new(), Origins::new(origin)?);
+        Ok(Sift { rules, lineage, origins, folding: folding.transpose()? })
+    }
+
+    /// What ran when the log began.
+    pub fn ran(&mut self, running: &Running) {
+        self.origins.ran(running);
+    }
+
+    /// An exec. `bytes` tells those of its line, which is asked only if it is to be folded; `None` if it would be several.
+    pub fn exec(&mut self, event: &Event, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
+        let argv = joined(event);
+        let parent = event.parent_id.and_then(|id| self.lineage.get(id).cloned());
+        let session = self.origins.session(event, &argv, parent.as_ref());
+        let parent_id = shown_parent(event.parent_id, parent.as_ref());
+        let job = match &parent {
+            _ if session.root == Some(event.id) => None,
+            Some(Row { job: Some(job), .. }) => Some(*job),
+            _ => Some(event.id),
+        };
+        let facts = Facts {
+            exe: Some(&event.exe),
+            argv: &argv,
+            uid: event.uid,
+            has_tty: event.tty.is_some(),
+            parent: parent.as_ref().map(|parent| &*parent.exe),
+            ancestors: parent.as_ref().map_or(0, |parent| parent.ancestors),
+            origin: Some(session.kind),
+        };
+        let mut row = Row {
+            exe: Arc::from(event.exe.as_slice()),
+            session: Arc::clone(&session),
+            job,
+            ancestors: facts.ancestors | self.rules.ancestors(&event.exe),
+            mnt_ns: event.mnt_ns,
+            fate: Fate::Line,
+        };
+        let verdict = match self.rules.excluded(&facts) {
+            Some(rule) => {
+                row.fate = Fate::Excluded { rule, parent: parent_id };
+                Verdict::Excluded(rule)
+            }
+            None => self.fold(event, &facts, parent.as_ref(), &mut row, bytes),
+        };
+        self.lineage.put(event.id, row);
+        Judged { verdict, session: Some(session), parent: parent_id }
+    }
+
+    fn fold(
+        &mut self,
+        event: &Event,
+        facts: &Facts<'_>,
+        parent: Option<&Row>,
+        row: &mut Row,
+        bytes: impl FnOnce(&Arc<Session>) -> Option<u64>,
+    ) -> Verdict {
+        let Some(folding) = &mut self.folding else { return Verdict::Line(None) };
+        let is_new = folding.rarity.is_new(event);
+        let above = [row.job.filter(|job| *job != event.id), row.session.root.filter(|_| row.job.is_some())];
+        if let Some(counted) = above[0].or(above[1]) {
+            folding.busy.add(counted, event.time);
+        }
+        let Some(root_id) = above.into_iter().flatten().find(|id| folding.busy.is_busy(*id)) else {
+            return Verdict::Line(None);
+        };
+        // What is forgotten cannot be folded under.
+        let (Some(parent), Some(root)) = (parent, self.lineage.get(root_id).cloned()) else {
+            return Verdict::Line(None);
+        };
+        let rare = folding.rarity.find(event, parent, &root, is_new);
+        if let Some(rare) = rare.or_else(|| self.rules.is_line(facts).then_some(Rare::Rule)) {
+            return Verdict::Line(Some(rare));
+        }
+        let Some(bytes) = bytes(&row.session) else { return Verdict::Line(Some(Rare::Long)) };
+        let of = Of::Exe(Arc::clone(&row.exe));
+        let key = Arc::new(GroupKey { scope: event.scope, root: root_id, of, uid: event.uid });
+        let folded = Folded { id: Some(event.id), time: event.time, argv: &event.argv, bytes };
+        let around = Around { root_exe: &root.exe, session: &row.session };
+        let number = folding.rollups.fold(&key, &around, &folded);
+        row.fate = Fate::Folded(key);
+        Verdict::Folded(number)
+    }
+
+    /// An attempt that failed.
+    pub fn failed(&mut self, failed: &FailedExec, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
+        let attempt = &failed.attempt;
+        let argv = joined(attempt);
+        let caller = self.lineage.get(attempt.id).cloned();
+        let caller = caller.or_else(|| self.lineage.get(attempt.parent_id?).cloned());
+        let facts = Facts {
+            exe: None,
+            argv: &argv,
+            uid: attempt.uid,
+            has_tty: attempt.tty.is_some(),
+            parent: caller.as_ref().map(|caller| &*caller.exe),
+            ancestors: caller.as_ref().map_or(0, |caller| caller.ancestors),
+            origin: caller.as_ref().map(|caller| caller.session.kind),
+        };
+        let verdict = match self.rules.excluded(&facts) {
+            Some(rule) => Verdict::Excluded(rule),
+            None => self.fold_failed(failed, &facts, caller.as_ref(), bytes),
+        };
+        let parent = shown_parent(attempt.parent_id, caller.as_ref());
+        Judged { verdict, session: caller.map(|caller| caller.session), parent }
+    }
+
+    fn fold_failed(
+        &mut self,
+        failed: &FailedExec,
+        facts: &Facts<'_>,
+        caller: Option<&Row>,
+        bytes: impl FnOnce(&Arc<Session>) -> Option<u64>,
+    ) -> Verdict {
+        let (Some(folding), Some(caller)) = (&mut self.folding, caller) else { return Verdict::Line(None) };
+        let above = [caller.job, caller.session.root];
+        let Some(root_id) = above.into_iter().flatten().find(|id| folding.busy.is_busy(*id)) else {
+            return Verdict::Line(None);
+        };
+        let Some(root) = self.lineage.get(root_id).cloned() else { return Verdict::Line(None) };
+        let attempt = &failed.attempt;
+        let rare = if attempt.tty.is_some() && folding.no_tty {
+            Some(Rare::Tty)
+        } else if failed.errno != NOT_THERE {
+            Some(Rare::Failure)
+        } else {
+            self.rules.is_line(facts).then_some(Rare::Rule)
+        };
+        if rare.is_some() {
+            return Verdict::Line(rare);
+        }
+        let Some(bytes) = bytes(&caller.session) else { return Verdict::Line(Some(Rare::Long)) };
+        let of = Of::Failed(failed.errno);
+        let key = Arc::new(GroupKey { scope: attempt.scope, root: root_id, of, uid: attempt.uid });
+        let around = Around { root_exe: &root.exe, session: &caller.session };
+        let folded = Folded { id: None, time: attempt.time, argv: &attempt.argv, bytes };
+        Verdict::Folded(folding.rollups.fold(&key, &around, &folded))
+    }
+
+    /// The end of a process: what became of its last exec becomes of it.
+    pub fn ended(&mut self, ended: &Ended, bytes: impl FnOnce() -> u64) -> Verdict {
+        let Some(row) = self.lineage.get(ended.id).cloned() else { return Verdict::Line(None) };
+        match (row.fate, &mut self.folding) {
+            (Fate::Excluded { rule, .. }, _) => Verdict::Excluded(rule),
+            (Fate::Folded(key), Some(folding)) => {
+                let root = self.lineage.get(key.root).map(|root| Arc::clone(&root.exe)).unwrap_or_default();
+                let around = Around { root_exe: &root, session: &row.session };
+                let is_failure = ended.status.code() != Some(0);
+                Verdict::Folded(folding.rollups.fold_end(&key, &around, ended.time, is_failure, bytes()))
+            }
+            _ => Verdict::Line(None),
+        }
+    }
+
+    /// Roll-ups whose window is over, and others that ended.
+    pub fn rolled_up(&mut self, now: SystemTime) -> Vec<Rollup> {
+        let Some(folding) = &mut self.folding else { return Vec::new() };
+        folding.rollups.end_old(now);
+        folding.rollups.take()
+    }
+
+    /// All roll-ups, which end with this.
+    pub fn finish(&mut self) -> Vec<Rollup> {
+        let Some(folding) = &mut self.folding else { return Vec::new() };
+        folding.rollups.end_all();
+        folding.rollups.take()
+    }
+
+    /// The rules by which it judges.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+/// What was left out leads nowhere in the log; what it came from does.
+fn shown_parent(parent_id: Option<ExecId>, parent: Option<&Row>) -> Option<ExecId> {
+    match parent.map(|parent| &parent.fate) {
+        Some(Fate::Excluded { parent, .. }) => *parent,
+        _ => parent_id,
+    }
+}
+
+fn joined(event: &Event) -> Vec<u8> {
+    event.argv.iter().collect::<Vec<_>>().join(&b' ')
+}
+
+impl SiftConfig {
+    /// What judges by this configuration; the kernel program decides nothing.
+    pub fn sift(&self, with_rollup: bool) -> Result<Sift, crate::rule::RuleError> {
+        let rules = Rules::new(&self.exclude, &self.include, &self.rollup.line)?;
+        Ok(Sift::new(rules, &self.origin, with_rollup.then_some(&self.rollup))?)
+    }
+}
