@@ -20,6 +20,8 @@ mod rollup;
 mod rule;
 mod rules;
 mod sift;
+#[cfg(test)]
+mod tests;
 
 pub use config::{DEFAULT, OriginConfig, SiftConfig, SiftFile, parse_window};
 pub use origin::{Kind, Session, Starter, markers};

@@ -43,8 +43,9 @@ const MAX_OPEN: usize = 1_024;
 const MAX_DISTINCT: usize = 262_144;
 /// Commands that are shown of each.
 const SAMPLES: usize = 3;
-/// Bytes of each of these.
+/// Bytes of each of these, and how many of them are the command's first.
 const SAMPLE_BYTES: usize = 96;
+const SAMPLE_HEAD: usize = 32;
 
 /// What is folded into one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,8 +99,9 @@ pub struct Rollup {
     pub distinct_at_least: bool,
     /// SHA-256 over all of them in order; see [`Item`].
     pub sha256: [u8; 32],
-    /// The first different argument lists, joined by spaces and cut, and whether they were cut.
-    pub samples: Vec<(Vec<u8>, bool)>,
+    /// The first different argument lists, joined by spaces; of a long one its beginning and its end, of another the latter
+    /// is empty.
+    pub samples: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Rollup {
@@ -286,12 +288,16 @@ impl Rollups {
     }
 }
 
-fn sample(argv: &exectrace::Args) -> (Vec<u8>, bool) {
-    let mut words = argv.iter().collect::<Vec<_>>().join(&b' ');
-    let is_cut = words.len() > SAMPLE_BYTES;
+/// The beginning and the end of a command: builds differ in the end.
+fn sample(argv: &exectrace::Args) -> (Vec<u8>, Vec<u8>) {
+    let words = argv.iter().collect::<Vec<_>>().join(&b' ');
+    if words.len() <= SAMPLE_BYTES {
+        return (words, Vec::new());
+    }
     // Not within a character.
-    let end =
-        (0..=SAMPLE_BYTES.min(words.len())).rev().find(|at| words.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80));
-    words.truncate(end.unwrap_or_default());
-    (words, is_cut)
+    let starts = |at: &usize| words.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    let head = (0..=SAMPLE_HEAD).rev().find(starts).unwrap_or_default();
+    let tail = words.len() - (SAMPLE_BYTES - SAMPLE_HEAD);
+    let tail = (tail..=words.len()).find(starts).unwrap_or(words.len());
+    (words[..head].to_vec(), words[tail..].to_vec())
 }

@@ -155,8 +155,8 @@ pub(crate) fn rollup() -> Rollup {
         distinct_at_least: false,
         sha256: [0xab; 32],
         samples: vec![
-            (b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1 -quiet \"a.c\xff".to_vec(), true),
-            (b"cc1 b.c".to_vec(), false),
+            (b"/usr/lib/gcc/x86_64-linux-gnu/12".to_vec(), b"-o /tmp/\"cc\xff.s".to_vec()),
+            (b"cc1 b.c".to_vec(), Vec::new()),
         ],
     }
 }

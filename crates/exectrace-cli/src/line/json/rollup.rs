@@ -3,8 +3,8 @@
 use exectrace_sift::{Of, Rollup};
 use serde::Serialize;
 
-use super::super::errno_name;
 use super::super::escape::Text;
+use super::super::{errno_name, to_text};
 use super::event::{OriginBody, Shown, hex};
 use super::timestamp;
 
@@ -36,14 +36,16 @@ pub(super) struct RollupBody<'a> {
     scope: Option<u32>,
 }
 
-/// The beginning of a command.
-struct Sample<'a>(&'a [u8], bool);
+/// A command, or its beginning and its end.
+struct Sample<'a>(&'a [u8], &'a [u8]);
 
 impl Serialize for Sample<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Sample(words, is_cut) = self;
-        let text = super::super::to_text(words);
-        if *is_cut { serializer.collect_str(&format_args!("{text} \u{2026}")) } else { serializer.serialize_str(&text) }
+        let Sample(head, tail) = self;
+        if tail.is_empty() {
+            return Text(head).serialize(serializer);
+        }
+        serializer.collect_str(&format_args!("{} \u{2026} {}", to_text(head), to_text(tail)))
     }
 }
 
@@ -76,7 +78,7 @@ impl<'a> RollupBody<'a> {
             failures: rollup.failures,
             bytes: rollup.bytes,
             sha256: hex(&rollup.sha256),
-            samples: rollup.samples.iter().map(|(words, is_cut)| Sample(words, *is_cut)).collect(),
+            samples: rollup.samples.iter().map(|(head, tail)| Sample(head, tail)).collect(),
             scope: scope.then(|| rollup.scope.get()),
         }
     }
