@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use exectrace::{Event, Traits};
+use exectrace::{Event, Partial, Traits};
 
 use crate::lineage::Row;
 use crate::origin::Kind;
@@ -66,6 +66,8 @@ impl Rare {
     }
 }
 
+/// What this says of the environment says nothing of what is executed.
+const OF_ENVIRONMENT: Partial = Partial::ENV_FAULT.union(Partial::ENV_LIMIT);
 /// Files that are remembered as seen; beyond these every other one is new each time.
 const MAX_SEEN: usize = 65_536;
 /// Programs that are many, by their first argument.
@@ -123,7 +125,7 @@ impl Rarity {
             (has(Traits::MEMFD), Rare::Memfd),
             (has(Traits::DELETED), Rare::Deleted),
             (has(Traits::LD_SO), Rare::LdSo),
-            (!event.partial.is_empty() || event.truncated(), Rare::Partial),
+            (!(event.partial - OF_ENVIRONMENT).is_empty() || event.truncated(), Rare::Partial),
             (self.is_elsewhere(event), Rare::Folder),
             (self.is_listed(event), Rare::Program),
             (is_agents, Rare::Agent),
