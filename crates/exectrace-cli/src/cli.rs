@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// Add the sidecar to new workspaces, as a webhook of the API server
     #[cfg(feature = "kubernetes")]
     Webhook(cluster::WebhookArgs),
+    /// Print the configuration that is built in, with comments, or say what one says
+    Config(ConfigArgs),
     /// Print, or run, a query that finds execs in CloudWatch Logs
     Query(query::QueryArgs),
     /// Measure what tracing costs on this machine, beside other tools that are installed
@@ -195,6 +197,14 @@ pub(crate) struct ProbeArgs {
     /// What was given to --ready-socket
     #[arg(value_name = "FILE")]
     pub(crate) socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 it can be used, 2 it cannot, 5 it could not be printed.")]
+pub(crate) struct ConfigArgs {
+    /// Say what this file says, and who decides its rules [default: print what is built in]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -84,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Logs(args) => command::logs::main(&args),
         #[cfg(feature = "kubernetes")]
         Command::Webhook(args) => command::webhook::main(args),
+        Command::Config(args) => command::config::main(&args),
         Command::Query(args) => command::query::main(&args),
         Command::Bench(args) => command::bench::main(&args),
         Command::Completions { shell } => command::generate::completions(shell),

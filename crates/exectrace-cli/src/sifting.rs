@@ -22,7 +22,7 @@ pub(crate) struct Sifting {
 }
 
 impl Sifting {
-    /// What can hide everything is warned of.
+    /// From flags, and the file that they name.
     pub(crate) fn of(args: &SiftArgs) -> anyhow::Result<Sifting> {
         let mut config = Config::read(args.config.as_deref())?.sift;
         let of_uids = args.exclude_uid.iter().map(|uid| Conditions { uid: Some(*uid), ..Conditions::default() });
@@ -50,7 +50,8 @@ impl Sifting {
         Ok(Sifting { config, rollup, in_kernel: told.into_iter().map(|(_, rule)| rule).collect(), names })
     }
 
-    fn warn(&self) -> anyhow::Result<()> {
+    /// Warns of what can hide everything, and of what does nothing.
+    pub(crate) fn warn(&self) -> anyhow::Result<()> {
         let rules = rules(&self.config)?;
         for rule in rules.that_could_hide_everything() {
             tracing::warn!(
@@ -59,7 +60,7 @@ impl Sifting {
             );
         }
         if self.config.exclude.is_empty() && !self.config.include.is_empty() {
-            tracing::warn!("nothing is left out, so the rules of --include change nothing");
+            tracing::warn!("nothing is left out, so the rules that include change nothing");
         }
         Ok(())
     }
@@ -82,6 +83,11 @@ impl Sifting {
     /// What is folded, if anything is.
     pub(crate) fn rollup(&self) -> Option<&RollupConfig> {
         self.rollup.then_some(&self.config.rollup)
+    }
+
+    /// The rules that keep, as on a command line.
+    pub(crate) fn keeping(&self) -> anyhow::Result<Vec<String>> {
+        Ok(rules(&self.config)?.keeping().map(str::to_owned).collect())
     }
 
     /// The rules that leave out, by number.

@@ -246,7 +246,9 @@ impl Origins {
             }
         }
         let is_entry = !is_of_before && RUNTIMES.iter().any(|name| event.comm.starts_with(name));
-        if event.ns_level > 0 && event.vpid == 1 || is_entry && is_first {
+        // A runtime's own process, which becomes the container's first one, is that container's; one that enters a container
+        // which is there comes from outside.
+        if event.ns_level > 0 && event.vpid == 1 || is_first && event.container.is_some() && !is_entry {
             (Kind::Container, None)
         } else if is_entry {
             (Kind::Exec, None)

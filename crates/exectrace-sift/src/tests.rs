@@ -1,5 +1,6 @@
 //! What becomes of the execs of made worlds. `made` makes them; a test that is ignored names a hole that is known.
 
+mod build;
 mod hiding;
 mod made;
 mod origin;

@@ -103,6 +103,33 @@ fn root_the_injected_sidecar_logs_its_pod_and_nobody_else() {
 }
 
 #[test]
+fn root_what_is_put_into_a_container_is_told_from_what_it_began_with() {
+    let (pod, info, container) = (Pod::new(), pod_info(), injected());
+    let mut sidecar = Sidecar::start(&container, &pod, info.path(), &Changes::default());
+    sidecar.wait_until_ready(&container);
+    pod.run(&[], "target first; exec target second");
+    pod.enter(&[], &["sh", "-c", "target entered; exec target last"]);
+    sidecar.program().wait_for_exec("target last");
+    let log = sidecar.stop().log();
+    let execs = of_the_workspace(&log);
+    let kind = |cmdline: &str| {
+        let line = execs.iter().find(|line| line.cmdline() == cmdline).expect(cmdline);
+        line.event("origin")["kind"].as_str().expect("a kind").to_owned()
+    };
+    for (cmdline, expected) in [
+        ("sh -c 'target first; exec target second'", "container"),
+        ("target first", "container"),
+        ("target second", "container"),
+        ("busybox sleep 600", "container"),
+        ("sh -c 'target entered; exec target last'", "exec"),
+        ("target entered", "exec"),
+        ("target last", "exec"),
+    ] {
+        assert_eq!(kind(cmdline), expected, "{cmdline}");
+    }
+}
+
+#[test]
 fn root_a_pod_that_changes_hands_says_so_in_its_log() {
     let (pod, info, container) = (Pod::new(), pod_info(), injected());
     let mut sidecar = Sidecar::start(&container, &pod, info.path(), &Changes::default());

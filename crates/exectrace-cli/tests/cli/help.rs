@@ -2,13 +2,19 @@
 
 use crate::program::{EXECTRACE, Ended, exectrace};
 
-const LOGGING: [&str; 14] = [
+const LOGGING: [&str; 20] = [
     "--log",
     "--fields",
     "--max-args-bytes",
     "--read-args-bytes",
+    "--config",
+    "--exclude",
+    "--include",
     "--exclude-uid",
     "--exclude-path",
+    "--rollup",
+    "--rollup-more-than",
+    "--rollup-window",
     "--failed",
     "--failed-hook",
     "--exits",
@@ -18,7 +24,7 @@ const LOGGING: [&str; 14] = [
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 16] = [
+const SUBCOMMANDS: [&str; 17] = [
     "run",
     "trace",
     "sidecar",
@@ -31,6 +37,7 @@ const SUBCOMMANDS: [&str; 16] = [
     "status",
     "logs",
     "webhook",
+    "config",
     "query",
     "bench",
     "completions",
@@ -46,7 +53,7 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 16] = [
+    let cases: [(&str, &[&str], bool); 17] = [
         ("run", &["--output", "--tree", "CMD"], true),
         (
             "trace",
@@ -74,6 +81,7 @@ fn every_subcommand_s_help_has_its_flags() {
         ),
         ("probe", &["FILE"], false),
         ("check", &["--output", "--pod-uid"], false),
+        ("config", &["FILE", "Exit codes"], false),
         ("enable", &["--kubeconfig", "--context"], false),
         ("disable", &["--kubeconfig", "--context"], false),
         (

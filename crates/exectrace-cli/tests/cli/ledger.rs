@@ -278,8 +278,8 @@ fn root_the_books_are_written_down_as_often_as_asked_for_and_at_the_end() {
     assert!(with_msg(&log, "ledger").len() >= 3);
     let last = log[log.len() - 2].field("ledger");
     assert_eq!((count(last, "seen"), count(last, "written")), (5, 4));
-    assert_eq!(last["excluded"], serde_json::json!({ "uid": 1, "path": 0 }));
-    assert_eq!(last["rules"], serde_json::json!([{ "uid": 65534, "execs": 1 }]));
+    assert_eq!(last["excluded"], serde_json::json!({ "rule": 1 }));
+    assert_eq!(last["rules"], serde_json::json!([{ "rule": "uid=65534", "execs": 1 }]));
 }
 
 #[test]

@@ -136,6 +136,18 @@ impl Pod {
         command.args(["run", "--rm", "--network=none", "--cgroupns=private", "--cgroup-parent"]).arg(self.cgroup());
         run(command.args(flags).arg(WORKSPACE_IMAGE).args(["sh", "-c", script]));
     }
+
+    /// A command that is put into a container of the workspace, beside its first process, as by `kubectl exec`.
+    #[track_caller]
+    pub(crate) fn enter(&self, flags: &[&str], words: &[&str]) {
+        let container = Name(format!("exectrace-test-{}-entered", self.uid));
+        let mut command = podman();
+        command.args(["run", "--detach", "--name", &container.0, "--network=none", "--cgroupns=private"]);
+        let _ = podman().args(["rm", "--force", "--time=0", &container.0]).output();
+        run(command.arg("--cgroup-parent").arg(self.cgroup()).args([WORKSPACE_IMAGE, "busybox", "sleep", "600"]));
+        run(podman().arg("exec").args(flags).arg(&container.0).args(words));
+        run(podman().args(["rm", "--force", "--time=0", &container.0]));
+    }
 }
 
 impl Drop for Pod {

@@ -152,8 +152,8 @@ fn root_exclusions_do_not_blind_the_watchdog() {
     let log = stopped.log();
     assert!(with_msg(&log, "watchdog").is_empty(), "{log:?}");
     let ledger = log[log.len() - 2].field("ledger");
-    assert_eq!((&ledger["seen"], &ledger["excluded"]["uid"]), (&1.into(), &1.into()), "{ledger}");
-    assert_eq!(ledger["rules"], serde_json::json!([{ "path": "/", "execs": 0 }, { "uid": 0, "execs": 1 }]));
+    assert_eq!((&ledger["seen"], &ledger["excluded"]["rule"]), (&1.into(), &1.into()), "{ledger}");
+    assert_eq!(ledger["rules"], serde_json::json!([{ "rule": "uid=0", "execs": 1 }, { "rule": "path=/", "execs": 0 }]));
 }
 
 /// Another one sees them, so they are not merely not executed.

@@ -101,9 +101,11 @@ impl World {
         let pid = self.pid();
         let filename = argv.first().map(|path| path.as_bytes().to_vec()).unwrap_or_default();
         let comm = comm(&caller.exe);
-        let attempt = Event { time: self.now, filename, argv: args(argv), pid, ppid: caller.pid, comm, ..caller.clone() };
+        let attempt =
+            Event { time: self.now, filename, argv: args(argv), pid, ppid: caller.pid, comm, ..caller.clone() };
         let origin = Origin { hook: Hook::Failed, ..attempt.origin };
-        let attempt = Event { exe: Vec::new(), interpreter: None, inode: 0, device: (0, 0), mode: 0, origin, ..attempt };
+        let attempt =
+            Event { exe: Vec::new(), interpreter: None, inode: 0, device: (0, 0), mode: 0, origin, ..attempt };
         FailedExec { errno, attempt: Event { traits: Traits::empty(), ..attempt } }
     }
 

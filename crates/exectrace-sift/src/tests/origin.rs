@@ -54,12 +54,10 @@ fn containers_of_a_pod_have_each_a_first_process() {
         let event = world.begin("/bin/sh", &["sh"]);
         sift.session(&Event { container: Some(container.into()), comm: b"runc:[2:INIT]".to_vec(), ..event }).kind
     };
-    assert_eq!([enter("a"), enter("b"), enter("a"), enter("b")], [
-        Kind::Container,
-        Kind::Container,
-        Kind::Exec,
-        Kind::Exec
-    ]);
+    assert_eq!(
+        [enter("a"), enter("b"), enter("a"), enter("b")],
+        [Kind::Container, Kind::Container, Kind::Exec, Kind::Exec]
+    );
 }
 
 #[test]
