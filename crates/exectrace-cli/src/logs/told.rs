@@ -99,6 +99,7 @@ impl Told {
                 Note::bad(format!("arguments of a line that is missing: {}", printable(&bytes_of(cmdline))))
             }
             "lost" => lost(fields.get("lost")?)?,
+            "rollup" => rollup(fields.get("rollup")?)?,
             "dropped" => dropped(fields.get("dropped")?)?,
             "watchdog" => match fields.get("watchdog")?.get("seen")?.as_bool()? {
                 true => Note::bad("the kernel program sees execs again".to_owned()),
@@ -202,6 +203,21 @@ fn lost(lost: &Value) -> Option<Told> {
     };
     let (count, reason) = (lost.get("count")?.as_u64()?, lost.get("reason")?.as_str()?);
     Some(Note::bad(format!("{count} {} lost: {}", printable(what.as_bytes()), printable(reason.as_bytes()))))
+}
+
+fn rollup(rollup: &Value) -> Option<Told> {
+    let text = |name| rollup.get(name).and_then(Value::as_str).map(|text| printable(&bytes_of(text)));
+    let count = |name| rollup.get(name).and_then(Value::as_u64);
+    let what = text("exe").or_else(|| text("error"))?;
+    let mut words = format!("{} times {what} below {}", count("count")?, text("parent_exe")?);
+    if let Some(failures) = count("failures") {
+        words.push_str(&format!(", {failures} failed"));
+    }
+    let samples = rollup.get("samples").and_then(Value::as_array)?;
+    if let Some(sample) = samples.first().and_then(Value::as_str) {
+        words.push_str(&format!(", such as: {}", printable(&bytes_of(sample))));
+    }
+    Some(Note::plain(words))
 }
 
 fn dropped(dropped: &Value) -> Option<Told> {
@@ -330,6 +346,12 @@ mod tests {
                 golden!("start-unwatched"),
                 "! the log begins: exectrace 0.1.0; nobody watched from 2022-02-28T20:29:38.038452202Z to ",
             ),
+            (
+                golden!("rollup"),
+                "188 times /usr/lib/gcc/x86_64-linux-gnu/12/cc1 below /usr/bin/make, 1 failed, such as: /usr/lib/gcc/",
+            ),
+            (golden!("rollup-failed"), "188 times ENOENT below /usr/bin/make"),
+            (golden!("exec-origin"), "uname -a"),
             (golden!("stop"), "the log ends: its command ended"),
             (golden!("stop-pinned"), "the log ends: somebody asked for it; the kernel's half goes on"),
             (golden!("watchdog-unseen"), "! the kernel program sees nothing"),
