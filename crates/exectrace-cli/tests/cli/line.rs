@@ -59,7 +59,7 @@ impl Line {
             "exec" | "exec-failed" | "exit" | "running" | "continued" => "event",
             "scope-gone" => "gone",
             "labels-changed" => "changed",
-            msg @ ("lost" | "dropped" | "start" | "ledger" | "watchdog" | "stop") => msg,
+            msg @ ("lost" | "rollup" | "dropped" | "start" | "ledger" | "watchdog" | "stop") => msg,
             _ => return None,
         };
         Some(self.field(name))

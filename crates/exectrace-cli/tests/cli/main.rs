@@ -36,6 +36,7 @@ mod status;
 mod switch;
 mod trace;
 mod verify;
+mod volume;
 mod watchdog;
 #[cfg(feature = "kubernetes")]
 mod webhook;

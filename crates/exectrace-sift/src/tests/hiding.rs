@@ -208,9 +208,9 @@ fn a_script_by_a_path_with_detours_is_not_hidden() {
 }
 
 #[test]
-#[ignore = "`..` behind a link: /usr/lib/link/../../x is /usr/x by its text only (rare::file); the kernel knows the file"]
+#[ignore = "`..` behind a link leads elsewhere than the path tells (rare::file); a script by a path with `..` could have a line"]
 fn a_script_behind_a_link_and_back_is_not_hidden() {
-    // /usr/local/link -> /home/x/a/b
+    // /usr/local/bin/link leads to /home/x/a, and so the path to /home/x/evil.
     assert_eq!(script("/usr/local/bin/link/../evil", "/"), rare(Rare::Folder));
 }
 
@@ -317,7 +317,7 @@ fn a_flood_of_processes_makes_what_is_forgotten_have_lines() {
 #[test]
 fn what_is_known_through_a_flood_is_what_others_descend_from() {
     let mut build = Build::busy();
-    for at in 0..40_000 {
+    for at in 0..17_000 {
         assert!(build.cc().number().is_some(), "{at}");
     }
 }

@@ -192,7 +192,7 @@ fn hold_against(rollups: &[Rollup], tally: &Tally, namespaces: &HashMap<ExecId, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_that_happened_is_in_a_line_left_out_or_in_one_roll_up_and_nothing_rare_is_folded(
