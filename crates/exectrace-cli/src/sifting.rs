@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use exectrace::TracerBuilder;
-use exectrace_sift::{Conditions, RollupConfig, RuleError, Rules, Sift, SiftConfig, markers};
+use exectrace_sift::{Conditions, RollupConfig, RuleError, Rules, Sift, SiftConfig, Starters, markers};
 
 use crate::cli::sifting::SiftArgs;
 use crate::config::Config;
@@ -40,7 +40,8 @@ impl Sifting {
 
     pub(crate) fn new(config: SiftConfig, rollup: bool) -> anyhow::Result<Sifting> {
         let mut rules = rules(&config).map_err(|error| refused(&error))?;
-        let told = rules.for_kernel();
+        let starters = Starters::new(&config.origin).map_err(|error| refused(&error))?;
+        let told = rules.for_kernel(&starters);
         let place = |number: usize| told.iter().position(|(out, _)| *out == Some(number));
         let name =
             |(number, (name, _)): (usize, (&str, bool))| RuleName { name: Arc::from(name), in_kernel: place(number) };
@@ -76,7 +77,7 @@ impl Sifting {
     /// What judges what the kernel program tells.
     pub(crate) fn sift(&self) -> anyhow::Result<Sift> {
         let mut rules = rules(&self.config)?;
-        rules.for_kernel();
+        rules.for_kernel(&Starters::new(&self.config.origin)?);
         Ok(Sift::new(rules, &self.config.origin, self.rollup())?)
     }
 

@@ -42,8 +42,12 @@ impl Busy {
     }
 
     /// Whether that is more than a person would type.
-    pub(crate) fn is_busy(&mut self, id: ExecId) -> bool {
-        self.counts.get(&id).is_some_and(|count| count.was_busy || count.execs > self.more_than)
+    pub(crate) fn is_busy(&mut self, id: ExecId, now: SystemTime) -> bool {
+        self.counts.get(&id).is_some_and(|count| {
+            let age = now.duration_since(count.since).unwrap_or_default();
+            let is_busy = count.execs > self.more_than;
+            age < self.window && (count.was_busy || is_busy) || age < 2 * self.window && is_busy
+        })
     }
 }
 
@@ -61,9 +65,9 @@ mod tests {
     fn who_executes_more_than_so_many_in_a_window_is_busy() {
         let mut busy = Busy::new(2, Duration::from_secs(60));
         let after: Vec<bool> =
-            [0, 1, 2, 3].into_iter().map(|second| (busy.add(ID, at(second)), busy.is_busy(ID)).1).collect();
+            [0, 1, 2, 3].into_iter().map(|second| (busy.add(ID, at(second)), busy.is_busy(ID, at(second))).1).collect();
         assert_eq!(after, [false, false, true, true]);
-        assert!(!busy.is_busy(ExecId { pid: 9, ..ID }));
+        assert!(!busy.is_busy(ExecId { pid: 9, ..ID }, at(3)));
     }
 
     #[test]
@@ -71,9 +75,9 @@ mod tests {
         let mut busy = Busy::new(2, Duration::from_secs(60));
         (0..3).for_each(|second| busy.add(ID, at(second)));
         busy.add(ID, at(70));
-        assert!(busy.is_busy(ID), "the window before was");
+        assert!(busy.is_busy(ID, at(70)), "the window before was");
         busy.add(ID, at(300));
-        assert!(!busy.is_busy(ID), "there was a window without any");
+        assert!(!busy.is_busy(ID, at(300)), "there was a window without any");
     }
 
     #[test]
@@ -81,7 +85,7 @@ mod tests {
         let mut busy = Busy::new(2, Duration::from_secs(60));
         for second in (0..6_000).step_by(31) {
             busy.add(ID, at(second));
-            assert!(!busy.is_busy(ID), "{second}");
+            assert!(!busy.is_busy(ID, at(second)), "{second}");
         }
     }
 }

@@ -35,6 +35,7 @@ pub struct RollupFile {
     tty: Option<OnTty>,
     folders: Option<Vec<String>>,
     programs: Option<Vec<String>>,
+    interpreters: Option<Vec<String>>,
     line: Option<Vec<Conditions>>,
 }
 
@@ -83,7 +84,7 @@ pub struct SiftConfig {
 impl SiftFile {
     /// The whole, with what the file does not say.
     pub fn complete(self) -> SiftConfig {
-        let RollupFile { more_than, window, tty, folders, programs, line } = self.rollup;
+        let RollupFile { more_than, window, tty, folders, programs, interpreters, line } = self.rollup;
         let OriginFile { agent, ide, ssh, cron, service, env_of } = self.origin;
         let built_in: SiftFile = toml::from_str(DEFAULT).unwrap_or_default();
         let (rollup, origin) = (built_in.rollup, built_in.origin);
@@ -96,6 +97,7 @@ impl SiftFile {
                 tty: tty.or(rollup.tty).unwrap_or(OnTty::Line),
                 folders: folders.or(rollup.folders).unwrap_or_default(),
                 programs: programs.or(rollup.programs).unwrap_or_default(),
+                interpreters: interpreters.or(rollup.interpreters).unwrap_or_default(),
                 line: line.or(rollup.line).unwrap_or_default(),
             },
             origin: OriginConfig {

@@ -24,7 +24,7 @@ mod sift;
 mod tests;
 
 pub use config::{DEFAULT, OriginConfig, SiftConfig, SiftFile, parse_window};
-pub use origin::{Kind, Session, Starter, markers};
+pub use origin::{Kind, Session, Starter, Starters, markers};
 pub use pattern::PatternError;
 pub use rare::Rare;
 pub use rollup::{Item, Of, OnTty, Rollup, RollupConfig};

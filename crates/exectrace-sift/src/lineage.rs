@@ -6,7 +6,7 @@ use std::sync::Arc;
 use exectrace::ExecId;
 use lru::LruCache;
 
-use crate::origin::Session;
+use crate::origin::{Kind, Session};
 use crate::rollup::GroupKey;
 
 /// Execs that are remembered; those that nothing descended from for longest go first.
@@ -18,6 +18,11 @@ pub(crate) struct Row {
     /// The file that ran.
     pub(crate) exe: Arc<[u8]>,
     pub(crate) session: Arc<Session>,
+    /// What a session is that this begins by executing something.
+    pub(crate) begins: Option<(Kind, Arc<str>)>,
+    pub(crate) uid: u32,
+    /// A shell that reads what somebody types.
+    pub(crate) is_prompt: bool,
     /// Its session's first level below the root: itself, or what it descends from; `None` of the root.
     pub(crate) job: Option<ExecId>,
     /// Of each rule, whether its condition of ancestors holds for what descends from it.

@@ -84,12 +84,20 @@ pub struct Session {
     pub root: Option<ExecId>,
     /// The terminal that it has.
     pub tty: Option<Box<[u8]>>,
+    /// Whose it is was known once and was forgotten: nothing below it is folded.
+    pub is_lost: bool,
 }
 
 impl Session {
-    /// Whether a person can be at the other end of an exec in it: it has a terminal, and no agent is in between.
+    fn begun(event: &Event, kind: Kind, by: Option<Arc<str>>) -> Session {
+        let tty = event.tty.as_deref().map(Box::from);
+        Session { kind, by, root: Some(event.id), tty, is_lost: false }
+    }
+
+    /// Whether a person can be at the other end of an exec in it: it has a terminal, and as far as is known no agent is in
+    /// between.
     pub fn is_interactive(&self, has_tty: bool) -> bool {
-        has_tty && self.kind != Kind::Agent
+        has_tty && !matches!(self.kind, Kind::Agent | Kind::Unknown)
     }
 }
 
@@ -144,14 +152,47 @@ const RUNTIMES: [&[u8]; 3] = [b"runc:[", b"crun", b"youki"];
 /// Containers that are remembered, so that what enters one later is told from its first process.
 const MAX_CONTAINERS: usize = 4_096;
 
-/// Finds sessions.
+/// Programs by which sessions are known.
 #[derive(Debug)]
-pub(crate) struct Origins {
+pub struct Starters {
     agent: Known,
     ide: Known,
     ssh: Known,
     cron: Known,
     service: Known,
+}
+
+impl Starters {
+    /// Those of a configuration.
+    pub fn new(config: &OriginConfig) -> Result<Starters, PatternError> {
+        Ok(Starters {
+            agent: Known::new(&config.agent)?,
+            ide: Known::new(&config.ide)?,
+            ssh: Known::new(&config.ssh)?,
+            cron: Known::new(&config.cron)?,
+            service: Known::new(&config.service)?,
+        })
+    }
+
+    /// Whether the file of a rule is one of them, as far as one path tells.
+    pub(crate) fn may_be(&self, path: Option<&exectrace::RulePath>) -> bool {
+        let Some(exectrace::RulePath::Exact(path)) = path else { return false };
+        let all = [&self.agent, &self.ide, &self.ssh, &self.cron, &self.service];
+        all.iter().any(|known| known.find(&[path], &[]).is_some())
+    }
+
+    /// What a session is that this program begins by executing something else.
+    pub(crate) fn begins(&self, event: &Event, argv: &[u8]) -> Option<(Kind, Arc<str>)> {
+        let paths = [event.exe.as_slice(), &event.filename];
+        let servers = [(&self.ssh, Kind::Ssh), (&self.cron, Kind::Cron), (&self.service, Kind::Service)];
+        servers.into_iter().find_map(|(known, kind)| Some((kind, known.find(&paths, argv)?)))
+    }
+}
+
+/// Finds sessions.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    starters: Starters,
     /// Whose the markers in an environment are, in the order in which the kernel program was told them.
     markers: Vec<Arc<str>>,
     /// Containers, or PID namespaces, in which something ran already.
@@ -162,15 +203,15 @@ pub(crate) struct Origins {
 impl Origins {
     pub(crate) fn new(config: &OriginConfig) -> Result<Origins, PatternError> {
         Ok(Origins {
-            agent: Known::new(&config.agent)?,
-            ide: Known::new(&config.ide)?,
-            ssh: Known::new(&config.ssh)?,
-            cron: Known::new(&config.cron)?,
-            service: Known::new(&config.service)?,
+            starters: Starters::new(config)?,
             markers: markers(config).map(|(name, _)| Arc::from(name)).collect(),
             entered: HashSet::new(),
             running: Vec::new(),
         })
+    }
+
+    pub(crate) fn starters(&self) -> &Starters {
+        &self.starters
     }
 
     /// Something ran already when the log began.
@@ -181,82 +222,72 @@ impl Origins {
     /// The session of an exec. `argv` are its arguments joined by spaces.
     pub(crate) fn session(&mut self, event: &Event, argv: &[u8], parent: Option<&Row>) -> Arc<Session> {
         let is_first = self.enter(event);
-        let begin = |kind, by: Option<Arc<str>>| {
-            let tty = event.tty.as_deref().map(Box::from);
-            Arc::new(Session { kind, by, root: Some(event.id), tty })
-        };
-        if parent.is_some_and(|parent| parent.session.kind == Kind::Agent) {
-            return parent.map(|parent| Arc::clone(&parent.session)).unwrap_or_else(|| begin(Kind::Agent, None));
+        if let Some(Row { session, .. }) = parent.filter(|parent| parent.session.kind == Kind::Agent) {
+            return Arc::clone(session);
         }
+        let begin = |kind, by: Option<Arc<str>>| Arc::new(Session::begun(event, kind, by));
         let paths = [event.exe.as_slice(), &event.filename];
         let marked = event.env_marker.and_then(|at| self.markers.get(usize::try_from(at).ok()?).cloned());
-        if let Some(agent) = self.agent.find(&paths, argv).or(marked) {
+        if let Some(agent) = self.starters.agent.find(&paths, argv).or(marked) {
             return begin(Kind::Agent, Some(agent));
         }
-        let Some(parent) = parent else { return self.without_parent(event, argv, is_first) };
+        let Some(parent) = parent else { return Arc::new(self.without_parent(event, argv, is_first)) };
         if parent.session.kind != Kind::Ide
-            && let Some(ide) = self.ide.find(&paths, argv)
+            && let Some(ide) = self.starters.ide.find(&paths, argv)
         {
             return begin(Kind::Ide, Some(ide));
         }
         // A server that executes itself anew for a login is the server still.
-        for (known, kind) in [(&self.ssh, Kind::Ssh), (&self.cron, Kind::Cron), (&self.service, Kind::Service)] {
-            let by = known.find(&[&parent.exe], &[]);
-            if by.is_some() && known.find(&paths, &[]).is_none() {
-                return begin(kind, by);
-            }
+        let own = self.starters.begins(event, argv).map(|(kind, _)| kind);
+        if let Some((kind, by)) = parent.begins.clone().filter(|(kind, _)| own != Some(*kind)) {
+            return begin(kind, Some(by));
         }
         let is_new_terminal = event.tty.is_some() && event.tty.as_deref() != parent.session.tty.as_deref();
-        if !is_new_terminal {
-            return Arc::clone(&parent.session);
-        }
         match parent.session.kind {
+            _ if !is_new_terminal || parent.session.is_lost => Arc::clone(&parent.session),
             kind @ (Kind::Ide | Kind::Ssh | Kind::Exec) => begin(kind, parent.session.by.clone()),
             _ => begin(Kind::Terminal, None),
         }
     }
 
-    /// Of a process of which nothing was logged before.
-    fn without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> Arc<Session> {
-        let (kind, by) = self.kind_without_parent(event, argv, is_first);
-        let is_from_before = self.line(event).next().is_some();
-        let root = Some(event.id).filter(|_| !is_from_before);
-        Arc::new(Session { kind, by, root, tty: event.tty.as_deref().map(Box::from) })
-    }
-
-    fn kind_without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> (Kind, Option<Arc<str>>) {
-        if let Some(ide) = self.ide.find(&[&event.exe, &event.filename], argv) {
-            return (Kind::Ide, Some(ide));
+    /// Of a process of which nothing was logged before, or nothing is known any more.
+    fn without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> Session {
+        let ide = self.starters.ide.find(&[&event.exe, &event.filename], argv);
+        if event.parent_id.is_some() {
+            let kind = if ide.is_some() { Kind::Ide } else { Kind::Unknown };
+            return Session { is_lost: true, ..Session::begun(event, kind, ide) };
         }
-        let mut is_of_before = false;
-        for running in self.line(event) {
-            is_of_before = true;
-            let words: Vec<&[u8]> = running.argv.iter().collect();
-            let words = words.join(&b' ');
-            for (known, kind) in [
-                (&self.agent, Kind::Agent),
-                (&self.ide, Kind::Ide),
-                (&self.ssh, Kind::Ssh),
-                (&self.cron, Kind::Cron),
-                (&self.service, Kind::Service),
-            ] {
-                if let Some(by) = known.find(&[&running.exe], &words) {
-                    return (kind, Some(by));
-                }
-            }
+        if ide.is_some() {
+            return Session::begun(event, Kind::Ide, ide);
         }
-        let is_entry = !is_of_before && RUNTIMES.iter().any(|name| event.comm.starts_with(name));
+        if let Some((kind, by)) = self.kind_from_before(event) {
+            return Session { root: None, ..Session::begun(event, kind, by) };
+        }
+        let is_entry = RUNTIMES.iter().any(|name| event.comm.starts_with(name));
         // A runtime's own process, which becomes the container's first one, is that container's; one that enters a container
         // which is there comes from outside.
-        if event.ns_level > 0 && event.vpid == 1 || is_first && event.container.is_some() && !is_entry {
-            (Kind::Container, None)
+        let kind = if event.ns_level > 0 && event.vpid == 1 || is_first && event.container.is_some() && !is_entry {
+            Kind::Container
         } else if is_entry {
-            (Kind::Exec, None)
-        } else if event.tty.is_some() {
-            (Kind::Terminal, None)
+            Kind::Exec
         } else {
-            (Kind::Unknown, None)
-        }
+            kind_by_terminal(event)
+        };
+        Session::begun(event, kind, None)
+    }
+
+    /// By what ran before the log began; `None` if nothing of that led to it.
+    fn kind_from_before(&self, event: &Event) -> Option<(Kind, Option<Arc<str>>)> {
+        let Starters { agent, ide, ssh, cron, service } = &self.starters;
+        let all =
+            [(agent, Kind::Agent), (ide, Kind::Ide), (ssh, Kind::Ssh), (cron, Kind::Cron), (service, Kind::Service)];
+        let mut line = self.line(event).peekable();
+        line.peek()?;
+        let known = line.find_map(|running| {
+            let words = running.argv.iter().collect::<Vec<_>>().join(&b' ');
+            all.iter().find_map(|(known, kind)| Some((*kind, Some(known.find(&[&running.exe], &words)?))))
+        });
+        Some(known.unwrap_or_else(|| (kind_by_terminal(event), None)))
     }
 
     /// Processes from before the log up the line: of the parent, otherwise of the session's leader.
@@ -279,4 +310,8 @@ impl Origins {
         let container = event.container.clone().unwrap_or_else(|| event.pid_ns.to_ne_bytes().to_vec());
         self.entered.insert((event.scope, container))
     }
+}
+
+fn kind_by_terminal(event: &Event) -> Kind {
+    if event.tty.is_some() { Kind::Terminal } else { Kind::Unknown }
 }

@@ -78,9 +78,11 @@ pub(crate) fn name(path: &[u8]) -> &[u8] {
 
 fn compile(glob: &str, of_path: bool) -> Result<Regex, PatternError> {
     let refused = |why: String| PatternError { pattern: glob.to_owned(), why };
-    let parsed = GlobBuilder::new(glob).literal_separator(of_path).build();
+    let parsed = GlobBuilder::new(glob).literal_separator(of_path).empty_alternates(true).build();
     let parsed = parsed.map_err(|error| refused(error.kind().to_string()))?;
-    Regex::new(parsed.regex()).map_err(|error| refused(error.to_string()))
+    // Names and arguments can hold line breaks.
+    let regex = RegexBuilder::new(parsed.regex()).dot_matches_new_line(true).build();
+    regex.map_err(|error| refused(error.to_string()))
 }
 
 /// What a glob of whole paths says without its last `**`, if that is the only thing in it that stands for others.

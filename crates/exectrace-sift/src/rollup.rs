@@ -21,6 +21,8 @@ pub struct RollupConfig {
     pub folders: Vec<String>,
     /// Globs of programs that always have a line.
     pub programs: Vec<String>,
+    /// Globs of programs that do what a file or an argument says.
+    pub interpreters: Vec<String>,
     /// What of that which has a terminal has a line.
     pub tty: OnTty,
     /// What else always has a line.
@@ -169,6 +171,14 @@ struct Open {
     distinct: HashSet<u64>,
 }
 
+impl Open {
+    /// Also if the clock was set back so far that the window would last longer than it should.
+    fn is_over(&self, now: SystemTime, window: Duration) -> bool {
+        let age = now.duration_since(self.since).unwrap_or_else(|error| error.duration());
+        age >= window
+    }
+}
+
 /// Roll-ups that are open, and those that ended and are not written yet.
 #[derive(Debug)]
 pub(crate) struct Rollups {
@@ -198,14 +208,14 @@ impl Rollups {
         let rollup = &mut open.rollup;
         if is_told_apart {
             open.distinct.insert(item.short());
-            if rollup.samples.len() < SAMPLES {
-                rollup.samples.push(sample(folded.argv));
-            }
+        }
+        if is_other && rollup.samples.len() < SAMPLES {
+            rollup.samples.push(sample(folded.argv));
         }
         rollup.distinct_at_least |= is_other && !has_room;
         rollup.count += 1;
         rollup.bytes += folded.bytes;
-        rollup.times[1] = rollup.times[1].max(folded.time);
+        rollup.times = [rollup.times[0].min(folded.time), rollup.times[1].max(folded.time)];
         let number = rollup.number;
         self.distinct += usize::from(is_told_apart);
         number
@@ -229,6 +239,9 @@ impl Rollups {
     }
 
     fn open(&mut self, key: &Arc<GroupKey>, around: &Around<'_>, time: SystemTime) -> &mut Open {
+        if self.open.get(key).is_some_and(|open| open.is_over(time, self.window)) {
+            self.end(key);
+        }
         if !self.open.contains_key(key) {
             if self.open.len() >= MAX_OPEN {
                 self.end_oldest();
@@ -261,7 +274,14 @@ impl Rollups {
     }
 
     fn end_oldest(&mut self) {
-        let Some(open) = self.order.pop_front().and_then(|key| self.open.remove(&key)) else { return };
+        if let Some(key) = self.order.front().cloned() {
+            self.end(&key);
+        }
+    }
+
+    fn end(&mut self, key: &Arc<GroupKey>) {
+        self.order.retain(|other| other != key);
+        let Some(open) = self.open.remove(key) else { return };
         self.distinct -= open.distinct.len();
         let distinct = open.distinct.len() as u64;
         self.ended.push(Rollup { distinct, sha256: open.list.finalize().into(), ..open.rollup });
@@ -269,10 +289,9 @@ impl Rollups {
 
     /// Ends those whose window is over.
     pub(crate) fn end_old(&mut self, now: SystemTime) {
-        let is_over = |open: &Open, window| now.duration_since(open.since).is_ok_and(|age| age >= window);
-        while self.order.front().and_then(|key| self.open.get(key)).is_some_and(|open| is_over(open, self.window)) {
-            self.end_oldest();
-        }
+        let is_over = |key: &&Arc<GroupKey>| self.open.get(*key).is_none_or(|open| open.is_over(now, self.window));
+        let over: Vec<_> = self.order.iter().filter(is_over).cloned().collect();
+        over.iter().for_each(|key| self.end(key));
     }
 
     /// Ends all.

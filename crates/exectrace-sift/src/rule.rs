@@ -146,20 +146,48 @@ pub(crate) struct Rule {
     origin: Option<Kind>,
 }
 
+/// Something that rules look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact<T> {
+    Is(T),
+    /// There is none: no condition of it holds.
+    None,
+    /// It was lost, or forgotten: who floods must not get past a rule by that. What leaves out does not hold for it, and
+    /// what keeps does.
+    Unknown,
+}
+
 /// What rules look at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
-    /// `None` of an attempt that failed: nothing ran.
-    pub(crate) exe: Option<&'a [u8]>,
+    /// None of an attempt that failed: nothing ran.
+    pub(crate) exe: Fact<&'a [u8]>,
     /// Arguments, joined by spaces.
-    pub(crate) argv: &'a [u8],
+    pub(crate) argv: Fact<&'a [u8]>,
     pub(crate) uid: u32,
-    pub(crate) has_tty: bool,
+    pub(crate) has_tty: Fact<bool>,
     /// The file of the exec before.
-    pub(crate) parent: Option<&'a [u8]>,
+    pub(crate) parent: Fact<&'a [u8]>,
     /// Of each rule whether its condition of ancestors holds.
-    pub(crate) ancestors: u128,
-    pub(crate) origin: Option<Kind>,
+    pub(crate) ancestors: Fact<u128>,
+    pub(crate) origin: Fact<Kind>,
+}
+
+/// What a rule does with what is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    Holds,
+    DoesNot,
+}
+
+impl Doubt {
+    fn of<T>(self, fact: Fact<T>, holds: impl FnOnce(T) -> bool) -> bool {
+        match fact {
+            Fact::Is(is) => holds(is),
+            Fact::None => false,
+            Fact::Unknown => self == Doubt::Holds,
+        }
+    }
 }
 
 impl Rule {
@@ -185,14 +213,22 @@ impl Rule {
     }
 
     /// Whether all conditions hold; `at` is its place among all rules.
-    pub(crate) fn holds(&self, at: usize, facts: &Facts<'_>) -> bool {
+    pub(crate) fn holds(&self, at: usize, facts: &Facts<'_>, doubt: Doubt) -> bool {
+        let all = |patterns: &[Pattern], fact| {
+            patterns.iter().all(|pattern| doubt.of(fact, |text: &[u8]| pattern.matches(text)))
+        };
         self.uid.is_none_or(|uid| uid == facts.uid)
-            && self.tty.is_none_or(|tty| tty == facts.has_tty)
-            && self.origin.is_none_or(|kind| facts.origin == Some(kind))
-            && (self.ancestor.is_none() || facts.ancestors >> at & 1 == 1)
-            && self.exe.iter().all(|pattern| facts.exe.is_some_and(|exe| pattern.matches(exe)))
-            && self.parent.iter().all(|pattern| facts.parent.is_some_and(|parent| pattern.matches(parent)))
-            && self.argv.iter().all(|pattern| pattern.matches(facts.argv))
+            && self.tty.is_none_or(|tty| doubt.of(facts.has_tty, |has_tty| tty == has_tty))
+            && self.origin.is_none_or(|kind| doubt.of(facts.origin, |origin| kind == origin))
+            && (self.ancestor.is_none() || doubt.of(facts.ancestors, |ancestors| ancestors >> at & 1 == 1))
+            && all(&self.exe, facts.exe)
+            && all(self.parent.as_slice(), facts.parent)
+            && all(&self.argv, facts.argv)
+    }
+
+    /// Whether it looks at what led to an exec.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.parent.is_some() || self.ancestor.is_some() || self.origin.is_some()
     }
 
     /// What the kernel program can be told instead, if it can decide all of it.
@@ -235,13 +271,13 @@ mod tests {
     }
 
     const FACTS: Facts<'static> = Facts {
-        exe: Some(b"/usr/bin/git"),
-        argv: b"git status --porcelain",
+        exe: Fact::Is(b"/usr/bin/git"),
+        argv: Fact::Is(b"git status --porcelain"),
         uid: 1000,
-        has_tty: false,
-        parent: Some(b"/opt/ide/node"),
-        ancestors: 0b10,
-        origin: Some(Kind::Ide),
+        has_tty: Fact::Is(false),
+        parent: Fact::Is(b"/opt/ide/node"),
+        ancestors: Fact::Is(0b10),
+        origin: Fact::Is(Kind::Ide),
     };
 
     #[test]
@@ -260,10 +296,25 @@ mod tests {
             ("exe=git path=/opt/", false),
             ("argv=status", false),
         ] {
-            assert_eq!(rule(text).holds(0, &FACTS), holds, "{text}");
+            for doubt in [Doubt::Holds, Doubt::DoesNot] {
+                assert_eq!(rule(text).holds(0, &FACTS, doubt), holds, "{text}");
+            }
         }
-        assert!(rule("ancestor=make").holds(1, &FACTS) && !rule("ancestor=make").holds(0, &FACTS));
-        assert!(!rule("exe=**").holds(0, &Facts { exe: None, ..FACTS }), "nothing ran");
+        let of_make = rule("ancestor=make");
+        assert!(of_make.holds(1, &FACTS, Doubt::DoesNot) && !of_make.holds(0, &FACTS, Doubt::Holds));
+        assert!(!rule("exe=**").holds(0, &Facts { exe: Fact::None, ..FACTS }, Doubt::Holds), "nothing ran");
+    }
+
+    #[test]
+    fn what_is_not_known_holds_only_for_who_keeps() {
+        let facts = Facts { exe: Fact::Unknown, has_tty: Fact::Unknown, ancestors: Fact::Unknown, ..FACTS };
+        for text in ["exe=git", "tty=no", "tty=yes", "ancestor=make", "exe=git uid=1000"] {
+            assert!(
+                rule(text).holds(0, &facts, Doubt::Holds) && !rule(text).holds(0, &facts, Doubt::DoesNot),
+                "{text}"
+            );
+        }
+        assert!(!rule("exe=git uid=7").holds(0, &facts, Doubt::Holds));
     }
 
     #[test]

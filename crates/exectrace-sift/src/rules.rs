@@ -1,6 +1,7 @@
 //! All rules of a log: which of them leave out, which keep, and who decides.
 
-use crate::rule::{Conditions, Facts, Rule, RuleError};
+use crate::origin::Starters;
+use crate::rule::{Conditions, Doubt, Facts, Rule, RuleError};
 
 /// Rules in all.
 pub const MAX_RULES: usize = 128;
@@ -30,8 +31,14 @@ impl Rules {
     }
 
     /// Leaves to the kernel program what it can decide, and returns what to tell it: rules in their order, those that leave
-    /// out with their numbers. Where one that keeps is not the kernel's to decide, nothing is.
-    pub fn for_kernel(&mut self) -> Vec<(Option<usize>, exectrace::Rule)> {
+    /// out with their numbers.
+    ///
+    /// What it leaves out is not seen here, not even as what led to others. So nothing is its to decide where a rule that
+    /// keeps is not, or where any rule looks back; nor what leaves out a file by which sessions are known.
+    pub fn for_kernel(&mut self, starters: &Starters) -> Vec<(Option<usize>, exectrace::Rule)> {
+        if self.rules.iter().any(Rule::looks_back) {
+            return Vec::new();
+        }
         let keep: Option<Vec<_>> = self.rules[self.out..self.keep].iter().map(|rule| rule.for_kernel(true)).collect();
         let Some(keep) = keep.filter(|keep| keep.len() < exectrace::MAX_RULES) else { return Vec::new() };
         let mut told = Vec::new();
@@ -39,7 +46,7 @@ impl Rules {
             if told.len() + keep.len() == exectrace::MAX_RULES {
                 break;
             }
-            if let Some(rule) = rule.for_kernel(false) {
+            if let Some(rule) = rule.for_kernel(false).filter(|rule| !starters.may_be(rule.path.as_ref())) {
                 self.in_kernel[number] = true;
                 told.push((Some(number), rule));
             }
@@ -72,19 +79,18 @@ impl Rules {
 
     /// The first rule that leaves something out, if none keeps it. What the kernel program leaves out does not come here.
     pub(crate) fn excluded(&self, facts: &Facts<'_>) -> Option<usize> {
-        let holds = |(number, rule): (usize, &Rule)| rule.holds(number, facts);
-        let mut numbered = self.rules.iter().enumerate();
-        let out =
-            numbered.by_ref().take(self.out).filter(|(number, _)| !self.in_kernel[*number]).find(|rule| holds(*rule));
-        let (number, _) = out?;
-        let mut keeping = self.rules.iter().enumerate().take(self.keep).skip(self.out);
-        (!keeping.any(holds)).then_some(number)
+        let holds = |(number, rule): &(usize, &Rule), doubt| rule.holds(*number, facts, doubt);
+        let numbered = || self.rules.iter().enumerate();
+        let mut out = numbered().take(self.out).filter(|(number, _)| !self.in_kernel[*number]);
+        let (number, _) = out.find(|rule| holds(rule, Doubt::DoesNot))?;
+        let mut keeping = numbered().take(self.keep).skip(self.out);
+        (!keeping.any(|rule| holds(&rule, Doubt::Holds))).then_some(number)
     }
 
     /// Whether it is never folded.
     pub(crate) fn is_line(&self, facts: &Facts<'_>) -> bool {
-        let lines = self.rules.iter().enumerate().skip(self.keep);
-        lines.into_iter().any(|(number, rule)| rule.holds(number, facts))
+        let mut lines = self.rules.iter().enumerate().skip(self.keep);
+        lines.any(|(number, rule)| rule.holds(number, facts, Doubt::Holds))
     }
 
     /// Of each rule, whether its condition of ancestors holds for what descends from this file.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use exectrace::{Ended, Event, ExecId, FailedExec, Running};
+use exectrace::{Ended, Event, ExecId, FailedExec, Partial, Running};
 
 use crate::busy::Busy;
 use crate::config::{OriginConfig, SiftConfig};
 use crate::lineage::{Fate, Lineage, Row};
 use crate::origin::{Origins, Session};
 use crate::pattern::PatternError;
-use crate::rare::{Rare, Rarity};
+use crate::rare::{Rare, Rarity, is_prompt};
 use crate::rollup::{Around, Folded, GroupKey, Of, OnTty, Rollup, RollupConfig, Rollups};
-use crate::rule::Facts;
+use crate::rule::{Fact, Facts};
 use crate::rules::Rules;
 
 /// What becomes of something that happened.
@@ -89,20 +89,19 @@ impl Sift {
             Some(Row { job: Some(job), .. }) => Some(*job),
             _ => Some(event.id),
         };
-        let facts = Facts {
-            exe: Some(&event.exe),
-            argv: &argv,
-            uid: event.uid,
-            has_tty: event.tty.is_some(),
-            parent: parent.as_ref().map(|parent| &*parent.exe),
-            ancestors: parent.as_ref().map_or(0, |parent| parent.ancestors),
-            origin: Some(session.kind),
+        let facts = facts(event, &argv, parent.as_ref(), Some(&session));
+        let ancestors = match facts.ancestors {
+            Fact::Is(ancestors) => ancestors,
+            Fact::None | Fact::Unknown => 0,
         };
         let mut row = Row {
             exe: Arc::from(event.exe.as_slice()),
             session: Arc::clone(&session),
+            begins: self.origins.starters().begins(event, &argv),
+            uid: event.uid,
+            is_prompt: is_prompt(event),
             job,
-            ancestors: facts.ancestors | self.rules.ancestors(&event.exe),
+            ancestors: ancestors | self.rules.ancestors(&event.exe),
             mnt_ns: event.mnt_ns,
             fate: Fate::Line,
         };
@@ -131,11 +130,8 @@ impl Sift {
         if let Some(counted) = above[0].or(above[1]) {
             folding.busy.add(counted, event.time);
         }
-        let Some(root_id) = above.into_iter().flatten().find(|id| folding.busy.is_busy(*id)) else {
-            return Verdict::Line(None);
-        };
-        // What is forgotten cannot be folded under.
-        let (Some(parent), Some(root)) = (parent, self.lineage.get(root_id).cloned()) else {
+        let Some(parent) = parent.filter(|parent| !parent.session.is_lost) else { return Verdict::Line(None) };
+        let Some((root_id, root)) = root(folding, &mut self.lineage, above, event.time) else {
             return Verdict::Line(None);
         };
         let rare = folding.rarity.find(event, parent, &root, is_new);
@@ -156,22 +152,17 @@ impl Sift {
     pub fn failed(&mut self, failed: &FailedExec, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
         let attempt = &failed.attempt;
         let argv = joined(attempt);
-        let caller = self.lineage.get(attempt.id).cloned();
-        let caller = caller.or_else(|| self.lineage.get(attempt.parent_id?).cloned());
+        let above = attempt.parent_id.and_then(|id| self.lineage.get(id).cloned());
+        let caller = self.lineage.get(attempt.id).cloned().or_else(|| above.clone());
         let facts = Facts {
-            exe: None,
-            argv: &argv,
-            uid: attempt.uid,
-            has_tty: attempt.tty.is_some(),
-            parent: caller.as_ref().map(|caller| &*caller.exe),
-            ancestors: caller.as_ref().map_or(0, |caller| caller.ancestors),
-            origin: caller.as_ref().map(|caller| caller.session.kind),
+            exe: Fact::None,
+            ..facts(attempt, &argv, caller.as_ref(), caller.as_ref().map(|caller| &caller.session))
         };
         let verdict = match self.rules.excluded(&facts) {
             Some(rule) => Verdict::Excluded(rule),
             None => self.fold_failed(failed, &facts, caller.as_ref(), bytes),
         };
-        let parent = shown_parent(attempt.parent_id, caller.as_ref());
+        let parent = shown_parent(attempt.parent_id, above.as_ref());
         Judged { verdict, session: caller.map(|caller| caller.session), parent }
     }
 
@@ -182,17 +173,23 @@ impl Sift {
         caller: Option<&Row>,
         bytes: impl FnOnce(&Arc<Session>) -> Option<u64>,
     ) -> Verdict {
+        let caller = caller.filter(|caller| !caller.session.is_lost);
         let (Some(folding), Some(caller)) = (&mut self.folding, caller) else { return Verdict::Line(None) };
+        let attempt = &failed.attempt;
         let above = [caller.job, caller.session.root];
-        let Some(root_id) = above.into_iter().flatten().find(|id| folding.busy.is_busy(*id)) else {
+        let Some((root_id, root)) = root(folding, &mut self.lineage, above, attempt.time) else {
             return Verdict::Line(None);
         };
-        let Some(root) = self.lineage.get(root_id).cloned() else { return Verdict::Line(None) };
-        let attempt = &failed.attempt;
         let rare = if attempt.tty.is_some() && folding.no_tty {
             Some(Rare::Tty)
         } else if failed.errno != NOT_THERE {
             Some(Rare::Failure)
+        } else if !attempt.partial.is_empty() || attempt.truncated() {
+            Some(Rare::Partial)
+        } else if folding.rarity.is_listed(attempt) {
+            Some(Rare::Program)
+        } else if attempt.uid != root.uid {
+            Some(Rare::User)
         } else {
             self.rules.is_line(facts).then_some(Rare::Rule)
         };
@@ -241,6 +238,49 @@ impl Sift {
         &self.rules
     }
 }
+
+/// The first of these that is busy, and has a line itself.
+fn root(
+    folding: &mut Folding,
+    lineage: &mut Lineage,
+    above: [Option<ExecId>; 2],
+    now: SystemTime,
+) -> Option<(ExecId, Row)> {
+    above.into_iter().flatten().find_map(|id| {
+        let row = folding.busy.is_busy(id, now).then(|| lineage.get(id).cloned())??;
+        (row.fate == Fate::Line).then_some((id, row))
+    })
+}
+
+/// What rules look at. Where something is lost or forgotten, that is what they are told.
+fn facts<'a>(event: &'a Event, argv: &'a [u8], parent: Option<&'a Row>, session: Option<&Arc<Session>>) -> Facts<'a> {
+    fn known<T>(is_lost: bool, fact: T) -> Fact<T> {
+        if is_lost { Fact::Unknown } else { Fact::Is(fact) }
+    }
+    let is_lost = |which| event.partial.intersects(which);
+    let is_forgotten = event.parent_id.is_some() && parent.is_none() || session.is_some_and(|session| session.is_lost);
+    Facts {
+        exe: known(is_lost(LOST_EXE), &event.exe),
+        argv: known(is_lost(LOST_ARGV) || event.truncated(), argv),
+        uid: event.uid,
+        has_tty: known(is_lost(Partial::STRINGS_RING_FULL), event.tty.is_some()),
+        parent: match parent {
+            Some(parent) => known(parent.exe.is_empty(), &parent.exe),
+            None if is_forgotten => Fact::Unknown,
+            None => Fact::None,
+        },
+        ancestors: known(is_forgotten, parent.map_or(0, |parent| parent.ancestors)),
+        origin: session.map_or(Fact::None, |session| known(session.is_lost, session.kind)),
+    }
+}
+
+const LOST_EXE: Partial =
+    Partial::STRINGS_RING_FULL.union(Partial::EXE).union(Partial::EXE_CUT).union(Partial::EXE_OUTSIDE_ROOT);
+const LOST_ARGV: Partial = Partial::STRINGS_RING_FULL
+    .union(Partial::ARGS_FAULT)
+    .union(Partial::ARGS_RING_FULL)
+    .union(Partial::ARGS_READ_LIMIT)
+    .union(Partial::ARGS_KEEP_LIMIT);
 
 /// What was left out leads nowhere in the log; what it came from does.
 fn shown_parent(parent_id: Option<ExecId>, parent: Option<&Row>) -> Option<ExecId> {

@@ -1,4 +1,4 @@
-//! What becomes of the execs of made worlds. `made` makes them; a test that is ignored names a hole that is known.
+//! What becomes of the execs of made worlds. `made` makes them.
 
 mod build;
 mod hiding;

@@ -127,7 +127,7 @@ pub(crate) fn bare() -> Event {
 /// The session of an agent in an IDE, which the exec of [`uname`] belongs to.
 pub(crate) fn session() -> Arc<Session> {
     let root = ExecId { exec: 1, pid: 920_511, ..uname().id };
-    Arc::new(Session { kind: Kind::Agent, by: Some("claude-code".into()), root: Some(root), tty: None })
+    Arc::new(Session { kind: Kind::Agent, by: Some("claude-code".into()), root: Some(root), tty: None, is_lost: false })
 }
 
 /// What is told of an exec that an agent began itself, within a build.
@@ -163,7 +163,7 @@ pub(crate) fn rollup() -> Rollup {
 
 /// Searches along a path, more different ones than can be told apart.
 pub(crate) fn searches() -> Rollup {
-    let session = Session { kind: Kind::Unknown, by: None, root: None, tty: None };
+    let session = Session { kind: Kind::Unknown, by: None, root: None, tty: None, is_lost: false };
     Rollup {
         of: Of::Failed(2),
         scope: second_scope(),

@@ -156,13 +156,11 @@ fn an_applet_of_busybox_is_not_hidden() {
 }
 
 #[test]
-#[ignore = "busybox runs itself by its own name again: `busybox busybox wget` (Rarity::is_listed looks at one argument)"]
 fn an_applet_of_busybox_in_busybox_is_not_hidden() {
     assert_eq!(of("/bin/busybox", &["busybox", "busybox", "wget", "http://x"]), rare(Rare::Program));
 }
 
 #[test]
-#[ignore = "busybox is told by the name of its file only, not by argv[0] or filename (Rarity::is_listed)"]
 fn an_applet_of_a_busybox_with_another_name_is_not_hidden() {
     assert_eq!(of("/usr/local/bin/x", &["busybox", "wget", "http://x"]), rare(Rare::Program));
     assert_eq!(of("/bin/busybox-extras", &["busybox-extras", "telnet", "x"]), rare(Rare::Program));
@@ -208,7 +206,6 @@ fn a_script_by_a_path_with_detours_is_not_hidden() {
 }
 
 #[test]
-#[ignore = "`..` behind a link leads elsewhere than the path tells (rare::file); a script by a path with `..` could have a line"]
 fn a_script_behind_a_link_and_back_is_not_hidden() {
     // /usr/local/bin/link leads to /home/x/a, and so the path to /home/x/evil.
     assert_eq!(script("/usr/local/bin/link/../evil", "/"), rare(Rare::Folder));
@@ -235,7 +232,6 @@ fn what_a_rule_gives_a_line_is_not_hidden() {
 }
 
 #[test]
-#[ignore = "what runs is in the arguments of a usual program: folded, and seen in three samples at most"]
 fn a_script_that_an_interpreter_is_given_as_an_argument_is_not_hidden() {
     for argv in [&["sh", "/home/jessie/evil"][..], &["python3", "/tmp/evil.py"], &["python3", "-c", "import socket"]] {
         let path = format!("/usr/bin/{}", argv[0]);
@@ -244,7 +240,6 @@ fn a_script_that_an_interpreter_is_given_as_an_argument_is_not_hidden() {
 }
 
 #[test]
-#[ignore = "programs of the default that are missing (default.toml)"]
 fn other_ways_into_the_network_or_to_rights_are_not_hidden() {
     for argv in [
         &["/usr/lib/git-core/git-remote-https", "origin", "https://x"][..],
@@ -262,13 +257,11 @@ fn other_ways_into_the_network_or_to_rights_are_not_hidden() {
 }
 
 #[test]
-#[ignore = "an exec is not held against the user of what it is folded below; Row has no uid"]
 fn who_became_another_user_within_a_build_is_not_hidden() {
     assert!(altered(|event| Event { uid: 0, euid: 0, gid: 0, egid: 0, ..event }).number().is_none());
 }
 
 #[test]
-#[ignore = "searches for listed programs are folded like others: fold_failed does not ask is_listed"]
 fn a_search_for_programs_that_talk_to_networks_is_not_hidden() {
     let mut build = Build::busy();
     let failed = build.world.attempt(&build.make, &["/usr/bin/socat", "x"], ENOENT);
@@ -340,7 +333,6 @@ fn a_flood_of_busy_jobs_makes_what_is_forgotten_have_lines() {
 }
 
 #[test]
-#[ignore = "who is forgotten is a root anew, and what it is in - another mount namespace - is then usual below it"]
 fn a_flood_does_not_make_another_mount_namespace_usual() {
     let (mut world, mut sift) = (World::new(), folding());
     let shell = world.begin("/bin/bash", &["bash"]);
@@ -364,7 +356,6 @@ fn a_flood_does_not_make_another_mount_namespace_usual() {
 }
 
 #[test]
-#[ignore = "samples are kept only of what is told apart: a flood of different arguments leaves others none (Rollups::fold)"]
 fn a_flood_of_different_arguments_does_not_leave_other_roll_ups_without_samples() {
     let mut build = Build::busy();
     build.seen("/usr/bin/as", &["as"]);

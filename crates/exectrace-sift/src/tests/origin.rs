@@ -116,7 +116,6 @@ fn a_terminal_that_is_opened_in_a_login_is_ssh_as_well_with_a_root_of_its_own() 
 }
 
 #[test]
-#[ignore = "OpenSSH 10 executes sshd-auth before anybody logged in; default.toml does not list it"]
 fn what_sshd_executes_before_a_login_is_no_session() {
     let (mut world, mut sift, init) = container();
     let split = world.exec(&init, "/usr/lib/openssh/sshd-session", &["sshd-session", "-R"]);
@@ -147,7 +146,6 @@ fn clocks_and_managers_of_services_begin_what_they_execute() {
 }
 
 #[test]
-#[ignore = "of the parent only its interpreter is looked at, not its script or arguments (Origins::session)"]
 fn a_manager_of_services_that_is_a_script_begins_what_it_executes() {
     let (mut world, mut sift, init) = container();
     let manager = world.script(&init, "/usr/bin/supervisord", "/usr/bin/python3.12");
@@ -305,7 +303,6 @@ fn the_first_kubectl_exec_after_a_log_began_is_exec() {
 }
 
 #[test]
-#[ignore = "a glob of words does not go past a newline: the regex lacks dot_matches_new_line (pattern::compile)"]
 fn an_agent_is_known_by_its_arguments_when_these_have_lines() {
     let (mut world, mut sift, init) = container();
     let agent = world.exec(&init, "/usr/bin/python3", &["python3", "/opt/bin/aider", "--message", "one\ntwo"]);
@@ -323,7 +320,6 @@ fn forget(world: &mut World, sift: &mut Sift) {
 }
 
 #[test]
-#[ignore = "a parent that was forgotten is taken for one that never was: kind_without_parent answers `terminal`"]
 fn what_a_forgotten_agent_executes_is_not_a_person_s() {
     let (mut world, mut sift, init) = container();
     let shell = on("pts/0", world.exec(&init, "/bin/bash", &["bash"]));
@@ -337,7 +333,6 @@ fn what_a_forgotten_agent_executes_is_not_a_person_s() {
 }
 
 #[test]
-#[ignore = "a task's name is its own to choose: what has a parent that was forgotten is no entry (kind_without_parent)"]
 fn who_calls_itself_a_runtime_and_was_forgotten_is_no_kubectl_exec() {
     let (mut world, mut sift, init) = container();
     let python = world.exec(&init, "/usr/bin/python3", &["python3"]);
