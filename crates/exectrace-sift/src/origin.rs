@@ -174,9 +174,8 @@ impl Starters {
         })
     }
 
-    /// Whether the file of a rule is one of them, as far as one path tells.
-    pub(crate) fn may_be(&self, path: Option<&exectrace::RulePath>) -> bool {
-        let Some(exectrace::RulePath::Exact(path)) = path else { return false };
+    /// Whether a file is one of them, as far as its path tells.
+    pub(crate) fn may_be(&self, path: &[u8]) -> bool {
         let all = [&self.agent, &self.ide, &self.ssh, &self.cron, &self.service];
         all.iter().any(|known| known.find(&[path], &[]).is_some())
     }

@@ -226,9 +226,14 @@ impl Rule {
             && all(&self.argv, facts.argv)
     }
 
-    /// Whether it looks at what led to an exec.
+    /// Whether it looks at the exec before.
+    pub(crate) fn looks_at_parents(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// Whether it looks at what led to an exec, over any number of others.
     pub(crate) fn looks_back(&self) -> bool {
-        self.parent.is_some() || self.ancestor.is_some() || self.origin.is_some()
+        self.ancestor.is_some() || self.origin.is_some()
     }
 
     /// What the kernel program can be told instead, if it can decide all of it.

@@ -34,11 +34,16 @@ impl Rules {
     /// out with their numbers.
     ///
     /// What it leaves out is not seen here, not even as what led to others. So nothing is its to decide where a rule that
-    /// keeps is not, or where any rule looks back; nor what leaves out a file by which sessions are known.
+    /// keeps is not, or where the answer to another rule, or whose a session is, could depend on it.
     pub fn for_kernel(&mut self, starters: &Starters) -> Vec<(Option<usize>, exectrace::Rule)> {
-        if self.rules.iter().any(Rule::looks_back) {
+        if self.rules.iter().any(Rule::looks_at_parents) {
             return Vec::new();
         }
+        let looks_back = self.rules.iter().any(Rule::looks_back);
+        let leads_nowhere = |path: Option<&exectrace::RulePath>| match path {
+            Some(exectrace::RulePath::Exact(path)) => !starters.may_be(path) && ancestors(&self.rules, path) == 0,
+            _ => !looks_back,
+        };
         let keep: Option<Vec<_>> = self.rules[self.out..self.keep].iter().map(|rule| rule.for_kernel(true)).collect();
         let Some(keep) = keep.filter(|keep| keep.len() < exectrace::MAX_RULES) else { return Vec::new() };
         let mut told = Vec::new();
@@ -46,7 +51,7 @@ impl Rules {
             if told.len() + keep.len() == exectrace::MAX_RULES {
                 break;
             }
-            if let Some(rule) = rule.for_kernel(false).filter(|rule| !starters.may_be(rule.path.as_ref())) {
+            if let Some(rule) = rule.for_kernel(false).filter(|rule| leads_nowhere(rule.path.as_ref())) {
                 self.in_kernel[number] = true;
                 told.push((Some(number), rule));
             }
@@ -95,7 +100,11 @@ impl Rules {
 
     /// Of each rule, whether its condition of ancestors holds for what descends from this file.
     pub(crate) fn ancestors(&self, exe: &[u8]) -> u128 {
-        let holds = |rule: &Rule| rule.ancestor.as_ref().is_some_and(|pattern| pattern.matches(exe));
-        self.rules.iter().enumerate().fold(0, |bits, (number, rule)| bits | u128::from(holds(rule)) << number)
+        ancestors(&self.rules, exe)
     }
+}
+
+fn ancestors(rules: &[Rule], exe: &[u8]) -> u128 {
+    let holds = |rule: &Rule| rule.ancestor.as_ref().is_some_and(|pattern| pattern.matches(exe));
+    rules.iter().enumerate().fold(0, |bits, (number, rule)| bits | u128::from(holds(rule)) << number)
 }
