@@ -1,10 +1,12 @@
 //! From a record in the ring to the bytes of a line, on one core: what the reader and the writer do, without an output.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{Item, PidNamespace, Scope, Tracer};
 use exectrace_redact::Redactor;
+use exectrace_sift::{SiftConfig, Verdict};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ground::Ground;
@@ -35,8 +37,17 @@ fn labels() -> BTreeMap<String, String> {
     .into()
 }
 
-/// Fills the ring, and then makes lines of what is there; with a redactor, secrets are looked for in each.
-pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Redactor>) -> anyhow::Result<EncodeRow> {
+/// What is done with an event on its way to a line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// Secrets are looked for.
+    pub(crate) redactor: Option<&'a Redactor>,
+    /// What can be folded is folded.
+    pub(crate) rollup: bool,
+}
+
+/// Fills the ring, and then makes lines of what is there.
+pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, way: Way<'_>) -> anyhow::Result<EncodeRow> {
     let mut tracer = Tracer::builder().ring_bytes(RING).open()?;
     let namespace = PidNamespace::by_number("/proc".as_ref(), ground.pid_ns())?;
     tracer.add_scope(Scope::PidNamespace(namespace))?;
@@ -48,19 +59,40 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Reda
     let mut seal = Seal::new(1, ChainMode::None);
     let mut books = Books::default();
     let mut out = Vec::with_capacity(1 << 20);
-    let (mut lines, mut bytes) = (0, 0);
+    let mut config = SiftConfig::default();
+    // The workload lies in a folder that is not a usual one.
+    config.rollup.folders.push("/**".to_owned());
+    let mut sift = config.sift(way.rollup)?;
+    let mut unwritten = Vec::new();
+    let (mut execs, mut bytes) = (0, 0);
     let mut make_line = |item| {
         let Item::Exec(event) = item else { return };
         let mut entry = Entry::Exec(event);
-        let redacted = redactor.map_or(0, |redactor| redact(&mut entry, redactor));
+        let redacted = way.redactor.map_or(0, |redactor| redact(&mut entry, redactor));
+        let Entry::Exec(event) = &entry else { return };
+        execs += 1;
+        let judged = sift.exec(event, |session| {
+            let about = About { redacted, session: Some(Arc::clone(session)), ..About::default() };
+            let place = Place { run: seal.run(), line: seal.next_line(), last_ledger: 0, books: &books, about: &about };
+            unwritten.clear();
+            encoder.encode(
+                &entry,
+                SystemTime::now(),
+                place,
+                Lines { out: &mut unwritten, end: |_: &mut Vec<u8>, _| {} },
+            );
+            Some(unwritten.len() as u64)
+        });
+        if let Verdict::Folded(_) = judged.verdict {
+            return;
+        }
         let (run, line) = (seal.run(), seal.next_line());
-        let about = About { redacted, ..About::default() };
+        let about = About { redacted, session: judged.session, ..About::default() };
         let place = Place { run, line, last_ledger: 0, books: &books, about: &about };
         let start = out.len();
         let end = |out: &mut Vec<u8>, start| seal.put(out, start);
         encoder.encode(&entry, SystemTime::now(), place, Lines { out: &mut out, end });
         books.add(&entry);
-        lines += 1;
         bytes += out.len() - start;
         if out.len() > 1 << 16 {
             std::hint::black_box(&out);
@@ -70,7 +102,8 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, redactor: Option<&Reda
     let begun = processor_time();
     tracer.drain(&mut make_line)?;
     let took = processor_time().saturating_sub(begun);
-    Ok(EncodeRow { redaction: redactor.is_some(), lines, bytes: bytes as u64, seconds: took.as_secs_f64() })
+    let (redaction, seconds) = (way.redactor.is_some(), took.as_secs_f64());
+    Ok(EncodeRow { redaction, rollup: way.rollup, execs, bytes: bytes as u64, seconds })
 }
 
 /// Of this thread.

@@ -55,8 +55,8 @@ pub(crate) fn measure(args: &BenchArgs, steps: &Steps) -> anyhow::Result<Report>
     if args.wants(Section::Encode) {
         steps.begin("from records to bytes")?;
         let redactor = redaction::random()?;
-        for redactor in [None, Some(&redactor)] {
-            report.encode.push(encode::measure(ground()?, args.execs, redactor)?);
+        for (redactor, rollup) in [(None, false), (Some(&redactor), false), (Some(&redactor), true)] {
+            report.encode.push(encode::measure(ground()?, args.execs, encode::Way { redactor, rollup })?);
         }
     }
     if args.wants(Section::Sidecars) {

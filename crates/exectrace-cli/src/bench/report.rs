@@ -142,7 +142,10 @@ impl ScopesRow {
 pub(crate) struct EncodeRow {
     /// Secrets were looked for.
     pub(crate) redaction: bool,
-    pub(crate) lines: u64,
+    /// What can be folded was folded.
+    pub(crate) rollup: bool,
+    pub(crate) execs: u64,
+    /// Of lines of their own.
     pub(crate) bytes: u64,
     /// Of one core.
     pub(crate) seconds: f64,
@@ -205,12 +208,13 @@ impl Report {
         for row in &self.encode {
             let _ = writeln!(
                 out,
-                "From the record in the ring to the bytes of a JSON line, {} redaction: {:.0} lines/s for each core, {:.0} bytes each \
-                 ({} lines).\n",
+                "From the record in the ring to the bytes of a JSON line, {} redaction{}: {:.0} execs/s for each core, \
+                 {:.0} bytes each ({} execs).\n",
                 if row.redaction { "with" } else { "without" },
-                ratio(row.lines, row.seconds),
-                mean(row.bytes, row.lines),
-                row.lines
+                if row.rollup { " and with roll-up" } else { "" },
+                ratio(row.execs, row.seconds),
+                mean(row.bytes, row.execs),
+                row.execs
             );
         }
         self.sidecars_text(&mut out);
