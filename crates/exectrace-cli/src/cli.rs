@@ -2,6 +2,7 @@
 
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
+pub(crate) mod cost;
 pub(crate) mod query;
 pub(crate) mod sifting;
 pub(crate) mod sinks;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Tell whether a log is whole: what is missing, and what was changed
     Verify(VerifyArgs),
+    /// Tell what a log costs a month, who makes it large, and what a roll-up would save
+    Cost(Box<cost::CostArgs>),
     /// Remove what a tracer with --pin left behind
     Unpin(UnpinArgs),
     /// Switch process logging on: every new workspace gets a sidecar

@@ -18,6 +18,7 @@ pub(crate) fn refusal(command: &Command, own_uid: Option<&OsStr>) -> Option<Stri
         // They look at this host, or at what is given to them, and trace nothing but themselves.
         Command::Probe(_) | Command::Check(_) | Command::Verify(_) | Command::Config(_) => true,
         Command::Completions { .. } | Command::Man => true,
+        Command::Cost(args) => !args.live,
         Command::Run(_) | Command::Trace(_) | Command::Unpin(_) | Command::Query(_) | Command::Bench(_) => false,
         #[cfg(feature = "kubernetes")]
         Command::Enable(_) | Command::Disable(_) | Command::Status(_) | Command::Logs(_) | Command::Webhook(_) => false,

@@ -16,6 +16,7 @@ mod cli;
 mod command;
 mod config;
 mod confinement;
+mod cost;
 mod diagnostics;
 mod exit;
 #[cfg(fuzzing)]
@@ -73,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => command::probe::main(&args),
         Command::Check(args) => command::check::main(args),
         Command::Verify(args) => command::verify::main(args),
+        Command::Cost(args) => command::cost::main(&args),
         Command::Unpin(args) => command::unpin::main(&args),
         #[cfg(feature = "kubernetes")]
         Command::Enable(args) => command::switch::main(&args, true),

@@ -167,6 +167,11 @@ impl Seal {
         Seal { run, next_line: 1, chain }
     }
 
+    /// The same, with another number for the next line.
+    pub(crate) fn at(self, line: u64) -> Seal {
+        Seal { next_line: line, ..self }
+    }
+
     /// The name in the line `start`, for a run that is chained.
     pub(crate) fn chained(&self) -> Option<&'static str> {
         match self.chain {

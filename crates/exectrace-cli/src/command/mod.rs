@@ -5,6 +5,7 @@ mod api_server;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod cost;
 pub(crate) mod generate;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod logs;

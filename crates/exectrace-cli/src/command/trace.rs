@@ -52,7 +52,7 @@ fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 const RUNS: usize = 2;
 
 /// The scopes in the order of their kinds. Where another tracer has left some (`known`), they need not be there any more.
-fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
+pub(super) fn scopes(target: &TargetArgs, known: u32) -> anyhow::Result<Vec<Scope>> {
     let mut scopes = Vec::new();
     let or_pinned = |found: Result<Scope, ScopeError>, pinned: Known| match found {
         Err(why) if known > 0 => {

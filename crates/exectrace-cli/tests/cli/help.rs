@@ -31,6 +31,7 @@ const SUBCOMMANDS: [&str; 17] = [
     "probe",
     "check",
     "verify",
+    "cost",
     "unpin",
     "enable",
     "disable",
@@ -120,6 +121,11 @@ fn every_subcommand_s_help_has_its_flags() {
             false,
         ),
         ("verify", &["--chain-key", "--output", "--max-findings", "--quiet"], false),
+        (
+            "cost",
+            &["--config", "--output", "--top", "--hours-a-month", "--times", "--live", "--for", "--pid-ns"],
+            false,
+        ),
         ("unpin", &["DIR"], false),
         ("query", &["--user", "--workspace", "--text", "--layout", "--since", "--until", "--run", "--group"], false),
         (

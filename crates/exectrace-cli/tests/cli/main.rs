@@ -16,6 +16,7 @@ mod workspace;
 mod bench;
 mod check;
 mod containers;
+mod cost;
 mod help;
 mod kinds;
 mod ledger;
