@@ -1,13 +1,13 @@
-//! The configuration file: rules, roll-up, origins. `exectrace config` prints one with comments.
+//! The configuration file: rules, roll-up, origins and prices. `exectrace config` prints one with comments.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use exectrace_sift::{SiftConfig, SiftFile};
+use exectrace_sift::{Conditions, OriginFile, RollupFile, SiftConfig, SiftFile};
 use serde::Deserialize;
 
-use crate::cost::{Prices, PricesFile};
+use crate::cost::{PRICES, Prices, PricesFile};
 use crate::exit::{Exit, Failed};
 
 /// What a file says, and what is built in where it says nothing.
@@ -17,9 +17,17 @@ pub(crate) struct Config {
     pub(crate) prices: Prices,
 }
 
-/// The table that is not about execs.
 #[derive(Deserialize)]
-struct Other {
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    exclude: Vec<Conditions>,
+    #[serde(default)]
+    include: Vec<Conditions>,
+    #[serde(default)]
+    rollup: RollupFile,
+    #[serde(default)]
+    origin: OriginFile,
     #[serde(default)]
     prices: PricesFile,
 }
@@ -35,18 +43,13 @@ impl Config {
 
     /// From a file's text.
     pub(crate) fn parse(text: &str) -> Result<Config, toml::de::Error> {
-        let Other { prices } = toml::from_str(text)?;
-        let mut tables: toml::Table = toml::from_str(text)?;
-        // Only an error of the text itself says in which line it is.
-        let file: SiftFile = match tables.remove("prices") {
-            Some(_) => tables.try_into()?,
-            None => toml::from_str(text)?,
-        };
-        Ok(Config { sift: file.complete(), prices: prices.complete() })
+        let File { exclude, include, rollup, origin, prices } = toml::from_str(text)?;
+        let sift = SiftFile { exclude, include, rollup, origin };
+        Ok(Config { sift: sift.complete(), prices: prices.complete() })
     }
 
     /// The text of one that says what is built in.
-    pub(crate) fn built_in() -> &'static str {
-        exectrace_sift::DEFAULT
+    pub(crate) fn built_in() -> String {
+        format!("{}\n{PRICES}", exectrace_sift::DEFAULT)
     }
 }

@@ -23,7 +23,7 @@ mod sift;
 #[cfg(test)]
 mod tests;
 
-pub use config::{DEFAULT, OriginConfig, SiftConfig, SiftFile, parse_window};
+pub use config::{DEFAULT, OriginConfig, OriginFile, RollupFile, SiftConfig, SiftFile, parse_window};
 pub use origin::{Kind, Session, Starter, Starters, markers};
 pub use pattern::PatternError;
 pub use rare::Rare;

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failed};
 use crate::sifting::Sifting;
 
 pub(crate) fn main(args: &ConfigArgs) -> ExitCode {
-    exit_code(args.file.as_deref().map_or_else(|| Ok(Config::built_in().to_owned()), checked).and_then(|text| {
+    exit_code(args.file.as_deref().map_or_else(|| Ok(Config::built_in()), checked).and_then(|text| {
         let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
         written.context(Failed(Exit::Output, "the configuration could not be printed".to_owned()))
     }))
