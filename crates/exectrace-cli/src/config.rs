@@ -7,7 +7,7 @@ use anyhow::Context;
 use exectrace_sift::{Conditions, OriginFile, RollupFile, SiftConfig, SiftFile};
 use serde::Deserialize;
 
-use crate::cost::{PRICES, Prices, PricesFile};
+use crate::cost::prices::{self, Prices, PricesFile};
 use crate::exit::{Exit, Failed};
 
 /// What a file says, and what is built in where it says nothing.
@@ -50,6 +50,6 @@ impl Config {
 
     /// The text of one that says what is built in.
     pub(crate) fn built_in() -> String {
-        format!("{}\n{PRICES}", exectrace_sift::DEFAULT)
+        format!("{}\n{}", exectrace_sift::DEFAULT, prices::DEFAULT)
     }
 }

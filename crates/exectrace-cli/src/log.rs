@@ -14,10 +14,10 @@ use exectrace_sinks::ship::{Dress, ShipOptions, Shipper};
 #[cfg(feature = "ship")]
 use exectrace_sinks::spool::{Spool, SpoolOptions, Sync, WhenFull};
 
-use crate::cli::LoggingArgs;
 use crate::cli::sinks::{OutputFormat, SinkArgs, SinkName};
 #[cfg(feature = "ship")]
 use crate::cli::sinks::{SpoolFull, SpoolSync};
+use crate::cli::{Fields, LoggingArgs};
 use crate::exit::{Exit, Failed};
 use crate::labels::Labels;
 use crate::line::PodNames;
@@ -64,7 +64,8 @@ impl Log {
         let run = seals.last().map_or(Run(0), Seal::run);
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy().into_owned();
-        let opening = Opening { args: &args.outputs, origin, host, run, dropped: DroppedLines::default() };
+        let opening =
+            Opening { args: &args.outputs, fields: args.fields, origin, host, run, dropped: DroppedLines::default() };
         let (sinks, complete) = opening.sinks(sifting.rollup().is_some())?;
         let complete = match complete {
             Some(sink) => {
@@ -108,6 +109,7 @@ pub(crate) struct Origin<'a> {
 /// What an output is made for.
 struct Opening<'a> {
     args: &'a SinkArgs,
+    fields: Fields,
     origin: &'a Origin<'a>,
     /// The name of this machine.
     host: String,
@@ -123,6 +125,11 @@ impl Opening<'_> {
         let is_for_people = |sink: &SinkName| matches!(sink, SinkName::Stdout | SinkName::File);
         if self.args.format == OutputFormat::Text && !(sinks.len() == 1 && sinks.iter().all(is_for_people)) {
             let why = "lines for people go to stdout or to a file, and nowhere else: give JSON to several sinks";
+            return Err(Failed(Exit::Usage, why.to_owned()).into());
+        }
+        if with_rollup && sinks.len() > 1 && sinks.contains(&SinkName::File) && self.fields == Fields::Seed {
+            let why =
+                "what is rolled up is held against the file with all lines by ids, which --fields seed leaves out";
             return Err(Failed(Exit::Usage, why.to_owned()).into());
         }
         let complete = (with_rollup && sinks.len() > 1 && sinks.contains(&SinkName::File)).then_some(SinkName::File);

@@ -145,8 +145,10 @@ impl Stream {
         }
     }
 
-    /// Bytes of the line that an entry would be; `None` if it would be several.
+    /// Bytes of the line that an entry would be; `None` if it would be several, here or, with the number of a roll-up, in the
+    /// log with all lines.
     pub(crate) fn measure(&mut self, entry: &Entry, about: &About) -> Option<u64> {
+        let about = &About { rollup: Some(u64::MAX), ..about.clone() };
         let mut out = Vec::new();
         let mut lines = 0;
         match &mut self.encoder {
@@ -165,7 +167,9 @@ impl Stream {
                 lines = 1;
             }
         }
-        (lines <= 1).then_some(out.len() as u64)
+        let number =
+            if let Encoder::Json(_) = self.encoder { ",\"rollup\":".len() + u64::MAX.to_string().len() } else { 0 };
+        (lines <= 1).then_some((out.len() - number) as u64)
     }
 
     fn encode_line(&mut self, entry: Entry, about: &About) {

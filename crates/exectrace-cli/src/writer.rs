@@ -137,6 +137,8 @@ impl Writer {
             // What both lack is lost once.
             if lost.is_empty() {
                 lost.add_all(missing);
+            } else if !missing.is_empty() {
+                tracing::error!("missing from the end of the log with all lines: {missing}");
             }
             outputs
         });

@@ -37,7 +37,7 @@ use self::account::Account;
 use self::figures::Figures;
 use self::line::{Line, Read, What};
 pub(crate) use self::live::Live;
-pub(crate) use self::prices::{Prices, PricesFile};
+pub(crate) use self::prices::Prices;
 pub(crate) use self::report::Report;
 use self::run::{Followed, follow};
 use self::size::Size;

@@ -24,7 +24,7 @@ const LOGGING: [&str; 20] = [
     "--ring-size",
     "--queue-size",
 ];
-const SUBCOMMANDS: [&str; 17] = [
+const SUBCOMMANDS: [&str; 18] = [
     "run",
     "trace",
     "sidecar",
@@ -54,7 +54,7 @@ fn printed(words: &[&str]) -> String {
 
 #[test]
 fn every_subcommand_s_help_has_its_flags() {
-    let cases: [(&str, &[&str], bool); 17] = [
+    let cases: [(&str, &[&str], bool); 18] = [
         ("run", &["--output", "--tree", "CMD"], true),
         (
             "trace",
