@@ -357,7 +357,11 @@ impl<'a> Judge<'a> {
             self.last.insert(counted, sums.clone());
         }
         let told = |wanted: Counted| ledger.sums().any(|(counted, _)| counted == wanted);
-        let untold = self.interval.counted.iter().find(|(counted, tally)| (tally.written > 0 || tally.rolled_up > 0) && !told(**counted));
+        let untold = self
+            .interval
+            .counted
+            .iter()
+            .find(|(counted, tally)| (tally.written > 0 || tally.rolled_up > 0) && !told(**counted));
         if let Some(counted) = untold.map(|(counted, _)| *counted) {
             self.contradiction(record, &format!("a ledger that says nothing of {counted}, after lines of them"));
         }
@@ -460,7 +464,8 @@ impl<'a> Judge<'a> {
             }
             if sums.rolled_up != rolled_up_due {
                 let said = sums.rolled_up;
-                let why = format!("a ledger of {said} {what} rolled up, where the log's roll-ups stand for {rolled_up_due}");
+                let why =
+                    format!("a ledger of {said} {what} rolled up, where the log's roll-ups stand for {rolled_up_due}");
                 self.contradiction(record, &why);
             }
             if !is_same(&sums.lost, &lost_due) {

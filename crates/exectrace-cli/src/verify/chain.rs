@@ -151,7 +151,8 @@ pub(super) fn by_number<'a>(
         chosen.push(same.iter().find(|record| record.has(fits)).unwrap_or(&same[0]));
         if let [first, others @ .., last] = same {
             // Of two that differ in their tags one fits at most.
-            let is_same = |record: &Record| record.content == first.content && record.flags & CHAIN == first.flags & CHAIN;
+            let is_same =
+                |record: &Record| record.content == first.content && record.flags & CHAIN == first.flags & CHAIN;
             if others.iter().chain([last]).all(is_same) {
                 doubled.push(last);
             } else {

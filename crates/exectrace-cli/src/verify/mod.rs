@@ -193,7 +193,8 @@ impl Verifier {
             stray.to = stray.to.or(content.time);
         }
         let scope = if let Message::Exec { scope, .. } = content.message { scope } else { 0 };
-        if let Message::Exec { first, .. } | Message::Running(first) | Message::ExecFailed { first, .. } = &content.message
+        if let Message::Exec { first, .. } | Message::Running(first) | Message::ExecFailed { first, .. } =
+            &content.message
         {
             self.firsts.extend(first.map(|first| ((index, seal.line), first)));
         }
@@ -331,8 +332,7 @@ impl Verifier {
                 sides.insert(index, Side { run, lines, lacks_lines });
             }
         }
-        let kept =
-            Kept { details: &self.details, folded: &self.folded, firsts: &self.firsts, hasher: &self.hasher };
+        let kept = Kept { details: &self.details, folded: &self.folded, firsts: &self.firsts, hasher: &self.hasher };
         for pair in pairs {
             let (Some(rolled), Some(complete)) = (sides.remove(&pair.rolled), sides.remove(&pair.complete)) else {
                 continue;

@@ -70,7 +70,10 @@ impl Report {
         }
         for (count, what) in [
             (self.note(proved), "roll-ups agree with all of their lines, which another run has"),
-            (self.note(only_counted), "execs are only counted, in roll-ups: the log that has all lines, beside, could prove them"),
+            (
+                self.note(only_counted),
+                "execs are only counted, in roll-ups: the log that has all lines, beside, could prove them",
+            ),
             (self.note(nowhere), "execs are only counted, in roll-ups: no log has their lines"),
             (self.note(|run| run.account.args_cut), "execs have not all of their arguments"),
             (self.note(|run| run.account.args_missing), "processes lack arguments, whose lines are missing"),

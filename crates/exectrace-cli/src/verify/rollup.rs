@@ -214,7 +214,8 @@ impl<'a> Comparison<'a> {
                 untold.add(&lines, LACKS_LINES);
             } else {
                 let run = self.rolled.run;
-                let why = format!("{} of roll-up {number}, of which run {run} does not tell", lines_in_words(lines.len()));
+                let why =
+                    format!("{} of roll-up {number}, of which run {run} does not tell", lines_in_words(lines.len()));
                 self.differ(self.complete, &lines, why);
             }
         }
@@ -259,9 +260,11 @@ impl<'a> Comparison<'a> {
         let exits = lines.iter().filter(|record| record.kind == LineKind::Exit);
         let failures = exits.clone().filter(|record| record.detail & 1 == 1).count() as u64;
         let what = if rollup.failed { "attempts" } else { "execs" };
-        for (told, has, what) in
-            [(rollup.count, count, what), (rollup.exits, exits.count() as u64, "ends"), (rollup.failures, failures, "failures")]
-        {
+        for (told, has, what) in [
+            (rollup.count, count, what),
+            (rollup.exits, exits.count() as u64, "ends"),
+            (rollup.failures, failures, "failures"),
+        ] {
             differences.count(told, has, what);
         }
         self.compare_times(rollup, lines, &mut differences);
