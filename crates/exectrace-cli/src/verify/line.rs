@@ -53,13 +53,13 @@ pub(super) enum Message<'a> {
         truncated: bool,
         /// Others follow it.
         first: Option<First>,
-        folded: Option<Folded<'a>>,
+        folded: Option<Box<Folded<'a>>>,
     },
     Running(Option<First>),
     LabelsChanged,
     ExecFailed {
         first: Option<First>,
-        folded: Option<Folded<'static>>,
+        folded: Option<Box<Folded<'static>>>,
     },
     Continued(Continued),
     Dropped(Dropped),
@@ -336,7 +336,7 @@ impl Event<'_> {
 
 impl<'a> Event<'a> {
     /// What it is of its roll-up; `None` if it is part of one and lacks something, or has it in a form that is not ours.
-    fn folded(&self) -> Option<Option<Folded<'a>>> {
+    fn folded(&self) -> Option<Option<Box<Folded<'a>>>> {
         let Some(rollup) = self.rollup else { return Some(None) };
         let text = |raw: &'a RawValue| serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0);
         let of = match (self.error, self.exe, self.filename) {
@@ -348,7 +348,7 @@ impl<'a> Event<'a> {
         };
         let uid = serde_json::from_str(self.uid?.get()).ok()?;
         let args = rollup::digest_of_args(self.argv?.get())?;
-        Some(Some(Folded { rollup, of, uid, args }))
+        Some(Some(Box::new(Folded { rollup, of, uid, args })))
     }
 }
 
@@ -381,9 +381,10 @@ fn exec_failed(fields: &str) -> Message<'static> {
         return Message::ExecFailed { first: None, folded: None };
     };
     let Some(folded) = fields.event.folded() else { return Message::Broken };
-    let folded = folded.map(|Folded { rollup, of, uid, args }| {
+    let folded = folded.map(|folded| {
+        let Folded { rollup, of, uid, args } = *folded;
         let of = of.map(|of| Cow::Owned(of.into_owned()));
-        Folded { rollup, of, uid, args }
+        Box::new(Folded { rollup, of, uid, args })
     });
     Message::ExecFailed { first: fields.event.first(), folded }
 }

@@ -236,11 +236,11 @@ impl Verifier {
             Message::Exec { id, truncated, folded, .. } => {
                 *flags |= if truncated { record::TRUNCATED } else { 0 };
                 let hash = id.as_ref().map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1));
-                let detail = folded.map_or(hash, |folded| self.fold(folded, id.as_deref(), hash, flags));
+                let detail = folded.map_or(hash, |folded| self.fold(*folded, id.as_deref(), hash, flags));
                 return (LineKind::Exec, detail);
             }
             Message::ExecFailed { folded, .. } => {
-                return (LineKind::ExecFailed, folded.map_or(0, |folded| self.fold(folded, None, 0, flags)));
+                return (LineKind::ExecFailed, folded.map_or(0, |folded| self.fold(*folded, None, 0, flags)));
             }
             Message::Exit(None) => return (LineKind::Exit, 0),
             Message::Exit(Some((number, failed))) => {
