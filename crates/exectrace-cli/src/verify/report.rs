@@ -36,7 +36,7 @@ impl Report {
     }
 
     fn note(&self, of: impl Fn(&Summary) -> u64) -> u64 {
-        self.runs.iter().map(of).sum()
+        self.runs.iter().map(of).fold(0, u64::saturating_add)
     }
 
     fn inputs(&self, of: impl Fn(&Input) -> u64) -> u64 {

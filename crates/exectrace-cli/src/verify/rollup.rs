@@ -199,7 +199,7 @@ impl<'a> Comparison<'a> {
             self.one_rollup(record, rollup, &its, &mut open);
         }
         self.without_a_rollup(folded, &mut untold);
-        let why = format!("cannot be held against their lines in run {}", self.complete.run);
+        let why = format!("cannot be held against the lines of run {}", self.complete.run);
         self.not_comparable(self.rolled, &open, "roll-up", &why);
         let why = format!("that these lines name have no line in run {}", self.rolled.run);
         self.not_comparable(self.complete, &untold, "roll-up", &why);

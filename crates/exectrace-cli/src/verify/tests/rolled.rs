@@ -711,6 +711,35 @@ proptest! {
         prop_assert_eq!(alone.verdict, Verdict::Whole, "{}", alone.text(None));
     }
 
+    #[test]
+    fn a_byte_that_is_changed_in_one_of_two_is_found(two in logs(), is_complete in any::<bool>(), at in any::<Index>(), byte in any::<u8>()) {
+        prop_assume!(two.chain != "none");
+        let mut files = [&two.rolled, &two.complete].map(|lines| wrap(lines, &Wrap::Plain));
+        let bytes = &mut files[usize::from(is_complete)];
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != byte);
+        bytes[at] = byte;
+        let report = verify(&files, two.key());
+        prop_assert!(report.is_none_or(|report| report.verdict != Verdict::Whole));
+    }
+
+    /// Numbers of any size too, as somebody may write them.
+    #[test]
+    fn whatever_numbers_there_are_they_are_judged(two in logs(), at in any::<Index>(), number in prop_oneof![Just(u64::MAX), any::<u64>()]) {
+        let mut two = two;
+        let complete = two.complete.len();
+        let at = at.index(complete + two.rolled.len());
+        let line = if at < complete { &mut two.complete[at] } else { &mut two.rolled[at - complete] };
+        for key in ["count", "exits", "failures", "distinct", "rolled_up", "rollup", "number", "seen"] {
+            let (from, to) = (format!("\"{key}\":"), format!("\"{key}\":{number},\"x{key}\":"));
+            *line = line.replace(&from, &to);
+        }
+        let another: Vec<String> = two.rolled.iter().map(|line| line.replace("0011ed00", "0011ed01")).collect();
+        let report = two.of(&[&another, &two.rolled, &two.complete]);
+        report.text(None);
+        report.json(None);
+    }
+
     /// With all numbers and seals made anew, so that nothing but the other log can show it.
     #[test]
     fn a_line_that_is_cut_out_of_one_of_two_and_sealed_over_is_found(
