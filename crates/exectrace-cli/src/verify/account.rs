@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Kind};
-use super::line::{Ledger, Resumed, ScopeSums, Start, Sums, Time, parse_time};
-use super::record::{Detail, LineKind, Record, TRUNCATED};
+use super::line::{Ledger, Resumed, Rollup, ScopeSums, Start, Sums, Time, parse_time};
+use super::record::{Detail, Folded, LineKind, Record, TRUNCATED};
 use super::sums::{Bases, Counted, Tally, Totals, add, count, is_same, minus, plus, total};
 use crate::seal::Run;
 
@@ -26,6 +26,8 @@ pub(super) struct Account {
     /// Lines that a later run tells again.
     pub(super) told_again: u64,
     pub(super) unknown: u64,
+    /// Some lines are missing or cannot be read, or what they tell is lost to this log alone.
+    pub(super) lacks_lines: bool,
     /// When and why it ended, and whether the kernel program stayed; `None` without a stop.
     pub(super) stop: Option<(Time, String, bool)>,
 }
@@ -40,6 +42,9 @@ impl Account {
         }
     }
 }
+
+/// Reasons of losses behind the place from which lines go into several logs: what is lost for another is so to all of them.
+const OF_ONE_LOG: [&str; 2] = ["stop_deadline", "write_failed"];
 
 /// What lies between two ledgers.
 #[derive(Default)]
@@ -77,6 +82,7 @@ pub(super) fn judge(
     run: Run,
     lines: &[&Record],
     details: &[Detail],
+    folded: &[Folded],
     by: Option<ResumedBy<'_>>,
     findings: &mut Vec<Finding>,
 ) -> Account {
@@ -85,10 +91,12 @@ pub(super) fn judge(
         run,
         lines,
         details,
+        folded,
         until: resumed.map_or(u64::MAX, |resumed| resumed.line),
         findings,
         account: Account::default(),
         scopes: has_several_scopes(lines, details),
+        folds: None,
         base: Bases::default(),
         last: BTreeMap::new(),
         last_ledger: 0,
@@ -108,12 +116,15 @@ struct Judge<'a> {
     run: Run,
     lines: &'a [&'a Record],
     details: &'a [Detail],
+    folded: &'a [Folded],
     /// The last line that no later run tells again.
     until: u64,
     findings: &'a mut Vec<Finding>,
     account: Account,
     /// Each scope has an account of its own.
     scopes: bool,
+    /// There are roll-ups, as its start says; `None` without one.
+    folds: Option<bool>,
     base: Bases,
     /// The numbers of the last ledger.
     last: BTreeMap<Counted, Sums>,
@@ -165,6 +176,7 @@ impl<'a> Judge<'a> {
             }
             return;
         };
+        self.folds = Some(start.rollup.is_some());
         // What a run that goes on from another says nothing of was nothing.
         self.base = Bases::nothing();
         for (counted, sums) in start.resumed.iter().flat_map(Resumed::sums) {
@@ -186,7 +198,7 @@ impl<'a> Judge<'a> {
                     }
                 }
                 self.account.args_cut += u64::from(record.has(TRUNCATED)) * once;
-                self.account.without_id += u64::from(record.detail == 0) * once;
+                self.account.without_id += u64::from(record.exec_id(self.folded) == 0) * once;
             }
             LineKind::ExecFailed => {
                 self.interval.counted.entry(Counted::Failed).or_default().written += 1;
@@ -198,6 +210,7 @@ impl<'a> Judge<'a> {
             }
             LineKind::Running => self.account.running += 1,
             LineKind::Lost => self.lost(at, record, is_told_again),
+            LineKind::Rollup => self.rollup(record, once),
             LineKind::Ledger => self.ledger(record),
             LineKind::Watchdog => self.watchdog(record),
             LineKind::Start => {
@@ -208,7 +221,10 @@ impl<'a> Judge<'a> {
             LineKind::Stop => self.stop(at, record),
             LineKind::ScopeGone | LineKind::LabelsChanged | LineKind::Continued | LineKind::Dropped => {}
             LineKind::Unknown => self.account.unknown += 1,
-            LineKind::Broken => self.interval.unreadable = true,
+            LineKind::Broken => {
+                self.interval.unreadable = true;
+                self.account.lacks_lines = true;
+            }
         }
     }
 
@@ -218,8 +234,27 @@ impl<'a> Judge<'a> {
         [Counted::Execs].into_iter().chain(scope.map(Counted::ExecsOf))
     }
 
+    /// What one line stands for.
+    fn rollup(&mut self, record: &Record, once: u64) {
+        let Some(Detail::Rollup(rollup)) = self.detail(record) else { return };
+        let Rollup { failed, scope, count, exits, .. } = rollup.as_ref();
+        if self.folds == Some(false) {
+            self.contradiction(record, "a roll-up in a run that begins by saying that it has none");
+        }
+        let of: Vec<Counted> = if *failed { vec![Counted::Failed] } else { self.execs_of(*scope).collect() };
+        let all = of.into_iter().map(|counted| (counted, *count)).chain([(Counted::Exits, *exits)]);
+        for (counted, count) in all.filter(|(_, count)| *count > 0) {
+            let tally = self.interval.counted.entry(counted).or_default();
+            tally.rolled_up = tally.rolled_up.saturating_add(count);
+            if let Some(totals) = self.account.totals(counted) {
+                totals.rolled_up = totals.rolled_up.saturating_add(count * once);
+            }
+        }
+    }
+
     fn lost(&mut self, at: usize, record: &Record, is_told_again: bool) {
         let Some(Detail::Lost(lost)) = self.detail(record) else { return };
+        self.account.lacks_lines |= OF_ONE_LOG.contains(&lost.reason.as_str());
         let counted: Vec<Counted> = match lost.what.as_deref() {
             None => self.execs_of(lost.scope).collect(),
             Some("exec-failed") => vec![Counted::Failed],
@@ -275,6 +310,7 @@ impl<'a> Judge<'a> {
 
     /// Numbers `first` to `last` are not there.
     fn missing(&mut self, before: Option<&Record>, first: u64, last: u64, after: Option<&Record>) {
+        self.account.lacks_lines = true;
         let kind = if before.is_none() { Kind::MissingBeginning } else { Kind::MissingLines };
         let count = last - first + 1;
         let why = match (kind, count) {
@@ -321,7 +357,11 @@ impl<'a> Judge<'a> {
             self.last.insert(counted, sums.clone());
         }
         let told = |wanted: Counted| ledger.sums().any(|(counted, _)| counted == wanted);
-        let untold = self.interval.counted.iter().find(|(counted, tally)| tally.written > 0 && !told(**counted));
+        let untold = self
+            .interval
+            .counted
+            .iter()
+            .find(|(counted, tally)| (tally.written > 0 || tally.rolled_up > 0) && !told(**counted));
         if let Some(counted) = untold.map(|(counted, _)| *counted) {
             self.contradiction(record, &format!("a ledger that says nothing of {counted}, after lines of them"));
         }
@@ -342,6 +382,14 @@ impl<'a> Judge<'a> {
             let why = format!(
                 "a ledger of {} execs seen and {} written, and of {seen} and {written} in all scopes together",
                 ledger.execs.seen, ledger.execs.written
+            );
+            self.contradiction(record, &why);
+        }
+        let rolled_up = all(|sums| sums.rolled_up);
+        if rolled_up != ledger.execs.rolled_up {
+            let why = format!(
+                "a ledger of {} execs rolled up, and of {rolled_up} in all scopes together",
+                ledger.execs.rolled_up
             );
             self.contradiction(record, &why);
         }
@@ -367,12 +415,13 @@ impl<'a> Judge<'a> {
     }
 
     fn check_identity(&mut self, record: &Record, counted: Counted, sums: &Sums) {
-        let parts = [sums.written, sums.waiting].into_iter().chain(sums.excluded.values().copied());
+        let parts = [sums.written, sums.rolled_up, sums.waiting].into_iter().chain(sums.excluded.values().copied());
         let told = parts.chain(sums.lost.values().copied()).map(u128::from).sum::<u128>();
         if told != u128::from(sums.seen) {
             let why = format!(
-                "a ledger that does not add up: {} {counted} seen, and {told} written, excluded, lost or waiting",
-                sums.seen
+                "a ledger that does not add up: {} {counted} seen, and {told} written, {}excluded, lost or waiting",
+                sums.seen,
+                if sums.rolled_up > 0 { "rolled up, " } else { "" }
             );
             self.contradiction(record, &why);
         }
@@ -380,31 +429,43 @@ impl<'a> Judge<'a> {
 
     /// What the ledger says against what lies before it.
     fn check_sums(&mut self, record: &Record, what: Counted, sums: &Sums) {
-        let Tally { written, lost } = self.interval.counted.get(&what).cloned().unwrap_or_default();
+        let Tally { written, rolled_up, lost } = self.interval.counted.get(&what).cloned().unwrap_or_default();
         let Some(from) = self.last.get(&what).cloned().or_else(|| self.base.get(what)) else {
             // The first numbers that are known: what was told before the lines that are there began.
             let base = Sums {
-                seen: sums.seen.saturating_sub(written).saturating_sub(total(&lost)).saturating_sub(sums.waiting),
+                seen: [written, rolled_up, total(&lost), sums.waiting].into_iter().fold(sums.seen, u64::saturating_sub),
                 written: sums.written.saturating_sub(written),
+                rolled_up: sums.rolled_up.saturating_sub(rolled_up),
                 excluded: sums.excluded.clone(),
                 lost: minus(&sums.lost, &lost),
                 waiting: 0,
             };
             if what == Counted::Execs {
-                self.tell_missing(base.written, 0);
+                self.tell_missing(base.written, base.rolled_up, 0);
             }
             if sums.written < written {
                 let why = format!("a ledger of {} {what}, after {written} lines of them", sums.written);
+                self.contradiction(record, &why);
+            }
+            if sums.rolled_up < rolled_up {
+                let why = format!("a ledger of {} {what} rolled up, after roll-ups of {rolled_up}", sums.rolled_up);
                 self.contradiction(record, &why);
             }
             self.base.set(what, base);
             return;
         };
         let due = from.written.saturating_add(written);
+        let rolled_up_due = from.rolled_up.saturating_add(rolled_up);
         let lost_due = plus(&from.lost, &lost);
         if self.interval.is_complete() {
             if sums.written != due {
                 let why = format!("a ledger of {} {what} written, where the log has {due}", sums.written);
+                self.contradiction(record, &why);
+            }
+            if sums.rolled_up != rolled_up_due {
+                let said = sums.rolled_up;
+                let why =
+                    format!("a ledger of {said} {what} rolled up, where the log's roll-ups stand for {rolled_up_due}");
                 self.contradiction(record, &why);
             }
             if !is_same(&sums.lost, &lost_due) {
@@ -414,16 +475,17 @@ impl<'a> Judge<'a> {
             }
         } else {
             let is_less = lost_due.iter().any(|(reason, due)| count(&sums.lost, reason) < *due);
-            if sums.written < due || is_less {
+            if sums.written < due || sums.rolled_up < rolled_up_due || is_less {
                 let why = format!("a ledger of fewer {what} than the lines before it, although some are missing");
                 self.contradiction(record, &why);
             } else {
-                let missing = sums.written - due;
+                let (written, rolled_up) = (sums.written - due, sums.rolled_up - rolled_up_due);
+                let missing = written.saturating_add(rolled_up);
                 if let Some(totals) = self.account.totals(what).filter(|_| !self.interval.is_told_again(self.until)) {
                     totals.missing = totals.missing.saturating_add(missing);
                 }
                 if what == Counted::Execs {
-                    self.tell_missing(missing, total(&sums.lost) - total(&lost_due));
+                    self.tell_missing(written, rolled_up, total(&sums.lost).saturating_sub(total(&lost_due)));
                 }
             }
         }
@@ -435,16 +497,20 @@ impl<'a> Judge<'a> {
     }
 
     /// Completes the findings of missing lines by what a ledger says of them.
-    fn tell_missing(&mut self, written: u64, lost: u64) {
+    fn tell_missing(&mut self, written: u64, rolled_up: u64, lost: u64) {
+        let execs = written.saturating_add(rolled_up);
         let gaps = std::mem::take(&mut self.interval.gaps);
         let together =
             if gaps.len() > 1 || self.interval.unreadable { " in all gaps up to the next ledger" } else { "" };
         for gap in &gaps {
             let Some(finding) = self.findings.get_mut(*gap) else { continue };
             if together.is_empty() {
-                finding.execs = Some(written);
+                finding.execs = Some(execs);
             } else {
-                finding.why = format!("{}; {written} execs{together}", finding.why);
+                finding.why = format!("{}; {execs} execs{together}", finding.why);
+            }
+            if rolled_up > 0 {
+                finding.why = format!("{}; roll-ups of {rolled_up} execs are missing with them{together}", finding.why);
             }
             if lost > 0 {
                 finding.why = format!("{}; `lost` lines of {lost} execs are missing with them{together}", finding.why);
@@ -455,9 +521,10 @@ impl<'a> Judge<'a> {
     /// Written and lost so far, the base included; `None` if that is not certain.
     fn cumulative(&self, counted: Counted) -> Option<Tally> {
         let from = self.last.get(&counted).cloned().or_else(|| self.base.get(counted))?;
-        let Tally { written, lost } = self.interval.counted.get(&counted).cloned().unwrap_or_default();
+        let Tally { written, rolled_up, lost } = self.interval.counted.get(&counted).cloned().unwrap_or_default();
         let (written, lost) = (from.written.saturating_add(written), plus(&from.lost, &lost));
-        self.interval.is_complete().then_some(Tally { written, lost })
+        let rolled_up = from.rolled_up.saturating_add(rolled_up);
+        self.interval.is_complete().then_some(Tally { written, rolled_up, lost })
     }
 
     fn end(&mut self, by: Option<ResumedBy<'_>>) {
@@ -469,7 +536,10 @@ impl<'a> Judge<'a> {
             let why = "the run has no stop: what came after its last line is not known";
             let finding = Finding::new(Kind::MissingEnd, why).run(self.run).lines(last.line, last.line);
             self.findings.push(finding.times(Some(last.time), None).at(last.place));
+            self.account.lacks_lines = true;
         }
+        // Of what waits one log may have lines and the other none.
+        self.account.lacks_lines |= self.last.values().any(|sums| sums.waiting > 0);
         self.check_running();
         let told_later = resumed.into_iter().flat_map(Resumed::sums).map(|(counted, _)| counted);
         let told = self.last.keys().chain(self.interval.counted.keys()).copied().chain(told_later);
@@ -506,6 +576,7 @@ impl<'a> Judge<'a> {
                 .at(last.place)
         };
         if last.line < resumed.line {
+            self.account.lacks_lines = true;
             let why = format!("{} lines are not there before another run goes on", resumed.line - last.line);
             let finding = Finding::new(Kind::MissingLines, why).run(self.run).lines(last.line + 1, resumed.line);
             let mut finding = finding.times(Some(last.time), None).at(last.place);
@@ -555,7 +626,7 @@ impl<'a> Judge<'a> {
     }
 
     fn detail(&self, record: &Record) -> Option<&'a Detail> {
-        self.details.get(usize::try_from(record.detail).ok()?)
+        record.detail(self.details)
     }
 
     fn start(&self, record: &Record) -> Option<&'a Start> {

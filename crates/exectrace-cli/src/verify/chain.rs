@@ -3,7 +3,7 @@
 use super::finding::{Finding, Kind, Place};
 use super::line::Time;
 use super::record::{
-    KEY_FITS, KEY_TOO_FAR, LINK_BROKEN, LINK_FITS, LineKind, Link, NO_LINK, OUT_OF_ORDER, Record, TAGGED,
+    CHAIN, KEY_FITS, KEY_TOO_FAR, LINK_BROKEN, LINK_FITS, LineKind, Link, NO_LINK, OUT_OF_ORDER, Record, TAGGED,
 };
 use crate::seal::{KEYED, LINKED, Run, Tag, link};
 
@@ -150,7 +150,9 @@ pub(super) fn by_number<'a>(
     for same in lines.chunk_by(|a, b| a.line == b.line) {
         chosen.push(same.iter().find(|record| record.has(fits)).unwrap_or(&same[0]));
         if let [first, others @ .., last] = same {
-            let is_same = |record: &Record| record.content == first.content;
+            // Of two that differ in their tags one fits at most.
+            let is_same =
+                |record: &Record| record.content == first.content && record.flags & CHAIN == first.flags & CHAIN;
             if others.iter().chain([last]).all(is_same) {
                 doubled.push(last);
             } else {

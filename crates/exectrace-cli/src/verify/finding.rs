@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Unchecked,
     /// A key was given, and this run is not chained with a key.
     NotKeyed,
+    /// Something is missing in one of two logs of the same, so that they cannot be compared.
+    NotComparable,
     /// The same line twice.
     Doubled,
     /// Two different lines with one number.
@@ -54,6 +56,8 @@ pub(super) enum Kind {
     Untagged,
     /// The log's own numbers contradict each other or its lines.
     Contradiction,
+    /// The log with roll-ups and the one with all lines do not tell the same.
+    LogsDiffer,
 }
 
 /// How grave a log's gravest finding is.
@@ -96,6 +100,7 @@ impl Kind {
             Kind::Damaged => "damaged",
             Kind::Unchecked => "unchecked",
             Kind::NotKeyed => "not-keyed",
+            Kind::NotComparable => "not-comparable",
             Kind::Doubled => "doubled",
             Kind::Conflict => "conflict",
             Kind::Reordered => "reordered",
@@ -104,6 +109,7 @@ impl Kind {
             Kind::WrongKey => "wrong-key",
             Kind::Untagged => "untagged",
             Kind::Contradiction => "contradiction",
+            Kind::LogsDiffer => "logs-differ",
         }
     }
 
@@ -116,7 +122,8 @@ impl Kind {
             | Kind::Edited
             | Kind::WrongKey
             | Kind::Untagged
-            | Kind::Contradiction => Verdict::Tampered,
+            | Kind::Contradiction
+            | Kind::LogsDiffer => Verdict::Tampered,
             _ => Verdict::Gaps,
         }
     }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::dropped::{self, Dropped};
 use super::parts::{Continued, First};
+use super::rollup;
 use super::sums::Counted;
 use crate::seal::{Sealed, parse_seal};
 
@@ -52,15 +53,21 @@ pub(super) enum Message<'a> {
         truncated: bool,
         /// Others follow it.
         first: Option<First>,
+        folded: Option<Box<Folded<'a>>>,
     },
     Running(Option<First>),
     LabelsChanged,
-    ExecFailed(Option<First>),
+    ExecFailed {
+        first: Option<First>,
+        folded: Option<Box<Folded<'static>>>,
+    },
     Continued(Continued),
     Dropped(Dropped),
-    Exit,
+    /// The roll-up that it is part of, and whether it was a failure.
+    Exit(Option<(u64, bool)>),
     ScopeGone,
     Lost(Lost),
+    Rollup(Box<Rollup>),
     Ledger(Box<Ledger>),
     Watchdog(Watchdog),
     Start(Box<Start>),
@@ -83,6 +90,8 @@ pub(super) struct Lost {
 pub(super) struct Sums {
     pub(super) seen: u64,
     pub(super) written: u64,
+    #[serde(default)]
+    pub(super) rolled_up: u64,
     #[serde(default)]
     pub(super) excluded: Reasons,
     #[serde(default)]
@@ -150,6 +159,14 @@ pub(super) struct Start {
     pub(super) chained: Option<String>,
     pub(super) unwatched: Option<Unwatched>,
     pub(super) resumed: Option<Resumed>,
+    pub(super) rollup: Option<Folds>,
+}
+
+/// What is folded.
+#[derive(Debug, Deserialize)]
+pub(super) struct Folds {
+    /// The run that has all lines.
+    pub(super) complete: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -232,8 +249,50 @@ struct Event<'a> {
     truncated: bool,
     parts: Option<u64>,
     argc: Option<u64>,
-    #[serde(default)]
-    argv: Count,
+    #[serde(borrow)]
+    argv: Option<&'a RawValue>,
+    rollup: Option<u64>,
+    // These are read of what is part of a roll-up.
+    #[serde(borrow)]
+    filename: Option<&'a RawValue>,
+    #[serde(borrow)]
+    exe: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    uid: Option<&'a RawValue>,
+}
+
+/// Something that is part of a roll-up of the log beside this one.
+#[derive(Debug)]
+pub(super) struct Folded<'a> {
+    pub(super) rollup: u64,
+    /// Its file, or why it failed; `None` if that is not told.
+    pub(super) of: Option<Cow<'a, str>>,
+    pub(super) uid: u32,
+    /// SHA-256 of its arguments.
+    pub(super) args: [u8; 32],
+}
+
+/// What many have in common.
+#[derive(Debug)]
+pub(super) struct Rollup {
+    pub(super) number: u64,
+    /// Their file, or why they failed.
+    pub(super) of: Box<str>,
+    /// They are attempts that failed.
+    pub(super) failed: bool,
+    pub(super) count: u64,
+    pub(super) exits: u64,
+    /// Of these.
+    pub(super) failures: u64,
+    pub(super) distinct: u64,
+    pub(super) distinct_at_least: bool,
+    pub(super) first: Time,
+    pub(super) last: Time,
+    pub(super) uid: u32,
+    pub(super) scope: Option<u32>,
+    pub(super) sha256: [u8; 32],
 }
 
 /// Elements of an array that nobody stores.
@@ -264,11 +323,38 @@ impl<'de> Deserialize<'de> for Count {
 
 impl Event<'_> {
     fn first(&self) -> Option<First> {
-        let Event { parts, argc, argv: Count(args), truncated, .. } = self;
+        let Event { parts, argc, argv, truncated, .. } = self;
         let parts = parts.filter(|parts| *parts > 1)?;
-        Some(First { parts, args: *args, of_args: argc.filter(|_| !truncated) })
+        let Count(args) = argv.and_then(|argv| serde_json::from_str(argv.get()).ok()).unwrap_or_default();
+        Some(First { parts, args, of_args: argc.filter(|_| !truncated) })
+    }
+
+    fn is_readable(&self) -> bool {
+        self.argv.is_none_or(|argv| argv.get().starts_with('['))
     }
 }
+
+impl<'a> Event<'a> {
+    /// What it is of its roll-up; `None` if it is part of one and lacks something, or has it in a form that is not ours.
+    fn folded(&self) -> Option<Option<Box<Folded<'a>>>> {
+        let Some(rollup) = self.rollup else { return Some(None) };
+        let text = |raw: &'a RawValue| serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0);
+        let of = match (self.error, self.exe, self.filename) {
+            (Some(error), ..) => Some(text(error)?),
+            (None, Some(exe), _) => Some(text(exe)?),
+            // What has no id does not tell its file either, which need not have the name that was asked for.
+            (None, None, Some(filename)) => Some(text(filename)?).filter(|_| self.id.is_some()),
+            (None, None, None) => return None,
+        };
+        let uid = serde_json::from_str(self.uid?.get()).ok()?;
+        let args = rollup::digest_of_args(self.argv?.get())?;
+        Some(Some(Box::new(Folded { rollup, of, uid, args })))
+    }
+}
+
+/// A string that is borrowed if it has no escapes.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct ContinuedBody<'a> {
@@ -288,6 +374,83 @@ fn continued(fields: &str) -> Option<Continued> {
     let ContinuedBody { of, part, parts, argv: Count(args), joined } =
         serde_json::from_str(members.get("event")?.get()).ok()?;
     (part > 1).then(|| Continued { of: dropped::number(&of), part, parts, args, joined })
+}
+
+fn exec_failed(fields: &str) -> Message<'static> {
+    let Ok(fields) = serde_json::from_str::<ExecFields<'_>>(fields) else {
+        return Message::ExecFailed { first: None, folded: None };
+    };
+    let Some(folded) = fields.event.folded() else { return Message::Broken };
+    let folded = folded.map(|folded| {
+        let Folded { rollup, of, uid, args } = *folded;
+        let of = of.map(|of| Cow::Owned(of.into_owned()));
+        Box::new(Folded { rollup, of, uid, args })
+    });
+    Message::ExecFailed { first: fields.event.first(), folded }
+}
+
+fn exit(fields: &str) -> Message<'static> {
+    #[derive(Deserialize)]
+    struct Exit {
+        rollup: Option<u64>,
+        code: Option<i64>,
+    }
+    // Quotes in strings are escaped.
+    if !fields.contains("\"rollup\":") {
+        return Message::Exit(None);
+    }
+    match body(fields, "event") {
+        // Its number has a bit less than others, for the failure.
+        Some(Exit { rollup: Some(number), code }) if number < 1 << 63 => Message::Exit(Some((number, code != Some(0)))),
+        Some(Exit { rollup: None, .. }) => Message::Exit(None),
+        _ => Message::Broken,
+    }
+}
+
+fn rolled_up(fields: &str) -> Option<Rollup> {
+    #[derive(Deserialize)]
+    struct Body {
+        number: u64,
+        exe: Option<Box<str>>,
+        error: Option<Box<str>>,
+        count: u64,
+        distinct: u64,
+        #[serde(default)]
+        distinct_at_least: bool,
+        first: String,
+        last: String,
+        uid: u32,
+        #[serde(default)]
+        exits: u64,
+        #[serde(default)]
+        failures: u64,
+        sha256: String,
+        scope: Option<u32>,
+    }
+    let body: Body = body(fields, "rollup")?;
+    let (of, failed) = match (body.exe, body.error) {
+        (Some(exe), None) => (exe, false),
+        (None, Some(error)) => (error, true),
+        _ => return None,
+    };
+    let Body { number, count, exits, failures, distinct, distinct_at_least, uid, scope, .. } = body;
+    let (first, last) = (parse_time(&body.first)?, parse_time(&body.last)?);
+    let sha256 = rollup::parse_digest(&body.sha256)?;
+    Some(Rollup {
+        number,
+        of,
+        failed,
+        count,
+        exits,
+        failures,
+        distinct,
+        distinct_at_least,
+        first,
+        last,
+        uid,
+        scope,
+        sha256,
+    })
 }
 
 /// Of a line whose event can have others that follow; one that cannot be read has none.
@@ -336,9 +499,10 @@ fn parse_exec(line: &[u8]) -> Option<Content<'_>> {
     if outer.msg != "exec" {
         return None;
     }
-    let first = outer.fields.event.first();
-    let Event { id, scope, truncated, .. } = outer.fields.event;
-    let message = Message::Exec { id, scope, truncated, first };
+    let event = outer.fields.event;
+    let (first, folded) = (event.first(), event.folded().filter(|_| event.is_readable())?);
+    let Event { id, scope, truncated, .. } = event;
+    let message = Message::Exec { id, scope, truncated, first, folded };
     Some(Content { time: Some(parse_time(outer.ts)?), labels: outer.fields.labels, message })
 }
 
@@ -348,13 +512,14 @@ fn parse_other(line: &[u8]) -> Option<Content<'_>> {
     let message = match outer.msg.as_ref() {
         "running" => Message::Running(first(fields)),
         "labels-changed" => Message::LabelsChanged,
-        "exec-failed" => Message::ExecFailed(first(fields)),
+        "exec-failed" => exec_failed(fields),
         "continued" => continued(fields).map_or(Message::Broken, Message::Continued),
         "dropped" => body(fields, "dropped").map_or(Message::Broken, Message::Dropped),
-        "exit" => Message::Exit,
+        "exit" => exit(fields),
         "scope-gone" => Message::ScopeGone,
         "exec" => return None,
         "lost" => body(fields, "lost").map_or(Message::Broken, Message::Lost),
+        "rollup" => rolled_up(fields).map_or(Message::Broken, |rollup| Message::Rollup(Box::new(rollup))),
         "ledger" => body(fields, "ledger").map_or(Message::Broken, |ledger| Message::Ledger(Box::new(ledger))),
         "watchdog" => body(fields, "watchdog").map_or(Message::Broken, Message::Watchdog),
         "start" => body(fields, "start").map_or(Message::Broken, |start| Message::Start(Box::new(start))),
@@ -372,7 +537,7 @@ fn body<T: for<'a> Deserialize<'a>>(fields: &str, name: &str) -> Option<T> {
 }
 
 fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
-    const LOG: [&str; 13] = [
+    const LOG: [&str; 14] = [
         "start",
         "running",
         "exec",
@@ -381,6 +546,7 @@ fn parse_unsealed(line: &[u8]) -> Parsed<'_> {
         "continued",
         "dropped",
         "lost",
+        "rollup",
         "ledger",
         "watchdog",
         "labels-changed",

@@ -1,8 +1,8 @@
 //! `exectrace verify`: is a log whole, and is it what was written? `docs/verify.md` says what that can prove.
 //!
 //! [`input`] gives lines, `line` says what each is, `record` is what is kept of it. When all is read, `chain` says which lines
-//! are what was written, `account` whether a run's numbers and ledgers agree with its lines, `streams` what lies between
-//! runs; each adds findings, and `report` tells them.
+//! are what was written, `account` whether a run's numbers and ledgers agree with its lines, `rollup` whether roll-ups agree
+//! with the log that has all lines, `streams` what lies between runs; each adds findings, and `report` tells them.
 
 mod account;
 mod chain;
@@ -12,14 +12,14 @@ mod line;
 mod parts;
 mod record;
 mod report;
+mod rollup;
 mod streams;
 mod sums;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 
 use serde_json::value::RawValue;
@@ -32,7 +32,8 @@ use self::chain::Chained;
 use self::finding::{Finding, Kind, Place};
 use self::line::{Content, Message, Parsed, Time};
 use self::parts::First;
-use self::record::{Detail, LineKind, Link, Record};
+use self::record::{Detail, Folded, LineKind, Link, Name, Record};
+use self::rollup::{Kept, Proved, Side};
 use crate::input;
 use crate::seal::{AHEAD, ChainKey, KeyedReader, Run, Sealed, digest};
 
@@ -47,6 +48,7 @@ pub(crate) struct Verifier {
     records: Vec<Record>,
     links: Vec<Link>,
     details: Vec<Detail>,
+    folded: Vec<Folded>,
     /// Lines that others follow, by index of the run and number.
     firsts: HashMap<(u32, u64), First>,
     strays: Vec<Stray>,
@@ -101,6 +103,7 @@ impl Verifier {
             records: Vec::new(),
             links: Vec::new(),
             details: Vec::new(),
+            folded: Vec::new(),
             firsts: HashMap::new(),
             strays: Vec::new(),
             findings: Vec::new(),
@@ -190,11 +193,13 @@ impl Verifier {
             stray.to = stray.to.or(content.time);
         }
         let scope = if let Message::Exec { scope, .. } = content.message { scope } else { 0 };
-        if let Message::Exec { first, .. } | Message::Running(first) | Message::ExecFailed(first) = &content.message {
+        if let Message::Exec { first, .. } | Message::Running(first) | Message::ExecFailed { first, .. } =
+            &content.message
+        {
             self.firsts.extend(first.map(|first| ((index, seal.line), first)));
         }
         let (kind, detail) = self.keep(content.message, &mut flags);
-        let content = self.hasher.hash_one(bytes);
+        let content = self.hasher.hash_one(unsealed(seal));
         let record = Record { line: seal.line, time, content, detail, run: index, place, link, scope, kind, flags };
         self.records.push(record);
     }
@@ -228,20 +233,29 @@ impl Verifier {
     fn keep(&mut self, message: Message<'_>, flags: &mut u8) -> (LineKind, u64) {
         let next = self.details.len() as u64;
         let (kind, detail) = match message {
-            Message::Exec { id, truncated, .. } => {
+            Message::Exec { id, truncated, folded, .. } => {
                 *flags |= if truncated { record::TRUNCATED } else { 0 };
-                return (LineKind::Exec, id.map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1)));
+                let hash = id.as_ref().map_or(0, |id| self.hasher.hash_one(id.as_bytes()).max(1));
+                let detail = folded.map_or(hash, |folded| self.fold(*folded, id.as_deref(), hash, flags));
+                return (LineKind::Exec, detail);
+            }
+            Message::ExecFailed { folded, .. } => {
+                return (LineKind::ExecFailed, folded.map_or(0, |folded| self.fold(*folded, None, 0, flags)));
+            }
+            Message::Exit(None) => return (LineKind::Exit, 0),
+            Message::Exit(Some((number, failed))) => {
+                *flags |= record::FOLDED;
+                return (LineKind::Exit, 2 * number + u64::from(failed));
             }
             Message::Running(_) => return (LineKind::Running, 0),
             Message::LabelsChanged => return (LineKind::LabelsChanged, 0),
-            Message::ExecFailed(_) => return (LineKind::ExecFailed, 0),
-            Message::Exit => return (LineKind::Exit, 0),
             Message::ScopeGone => return (LineKind::ScopeGone, 0),
             Message::Unknown => return (LineKind::Unknown, 0),
             Message::Broken => return (LineKind::Broken, 0),
             Message::Continued(continued) => (LineKind::Continued, Detail::Continued(continued)),
             Message::Dropped(dropped) => (LineKind::Dropped, Detail::Dropped(dropped)),
             Message::Lost(lost) => (LineKind::Lost, Detail::Lost(lost)),
+            Message::Rollup(rollup) => (LineKind::Rollup, Detail::Rollup(rollup)),
             Message::Watchdog(watchdog) => (LineKind::Watchdog, Detail::Watchdog(watchdog)),
             Message::Ledger(ledger) => (LineKind::Ledger, Detail::Ledger(ledger)),
             Message::Start(start) => (LineKind::Start, Detail::Start(start)),
@@ -249,6 +263,16 @@ impl Verifier {
         };
         self.details.push(detail);
         (kind, next)
+    }
+
+    /// Keeps what is part of a roll-up; returns where.
+    fn fold(&mut self, folded: line::Folded<'_>, id: Option<&str>, hash: u64, flags: &mut u8) -> u64 {
+        let line::Folded { rollup: number, of, uid, args } = folded;
+        let of = of.map_or(0, |of| self.hasher.hash_one(&*of).max(1));
+        let at = self.folded.len() as u64;
+        self.folded.push(Folded { number, id: hash, name: Name::of(id), args, of, uid });
+        *flags |= record::FOLDED;
+        at
     }
 
     /// Judges all that was read; `None` if there was no line of exectrace's.
@@ -263,6 +287,9 @@ impl Verifier {
         let starts = streams::starts(&self.records, &self.details, &self.runs);
         let resumed = streams::resumed(&starts, &self.index, &mut findings);
         let detached = streams::detached(&self.records, &self.details);
+        let pairs = rollup::pairs(&starts, &self.index, &mut findings);
+        let paired: HashSet<u32> = pairs.iter().flat_map(|pair| [pair.rolled, pair.complete]).collect();
+        let mut sides: HashMap<u32, Side<'_>> = HashMap::new();
         let mut rest = self.records.as_mut_slice();
         while let Some(first) = rest.first() {
             let index = first.run;
@@ -271,6 +298,7 @@ impl Verifier {
             let run = self.runs[position(index)].run;
             let start = starts.get(&index);
             chain::follow_links(records, &self.links);
+            let records: &[Record] = records;
             let declared = start.and_then(|start| start.start.chained.as_deref());
             let chained = chain::judge(run, records, declared, self.key.is_some(), &mut findings);
             let lines = chain::by_number(run, records, chained, &mut findings);
@@ -279,11 +307,11 @@ impl Verifier {
                 resumed: by.resumed.as_ref(),
                 is_detached: self.index.get(&by.run).is_some_and(|index| detached.contains(index)),
             });
-            let mut account = account::judge(run, &lines, &self.details, by, &mut findings);
+            let mut account = account::judge(run, &lines, &self.details, &self.folded, by, &mut findings);
             account.args_missing = parts::judge(run, &lines, &self.details, &self.firsts, &mut findings);
             let until = resumed.map_or(u64::MAX, |by| by.resumed.line);
-            execs.add(start.map_or(u32::MAX - index, |start| start.stream), index, until, &lines);
-            let (first, last) = (lines[0], lines[lines.len() - 1]);
+            execs.add(start.map_or(u32::MAX - index, |start| start.stream), index, until, &lines, &self.folded);
+            let (first, last, lacks_lines) = (lines[0], lines[lines.len() - 1], account.lacks_lines);
             summaries.push(Summary {
                 run,
                 labels: self.runs[position(index)].labels.clone(),
@@ -295,8 +323,27 @@ impl Verifier {
                 chained,
                 resumes: start.and_then(|start| start.start.resumed.as_ref()).map(|resumed| resumed.run.clone()),
                 resumed_by: resumed.map(|by| by.run),
+                complete: start.and_then(|start| rollup::complete_of(start.start)),
+                complete_of: None,
+                proved: None,
                 account,
             });
+            if paired.contains(&index) {
+                sides.insert(index, Side { run, lines, lacks_lines });
+            }
+        }
+        let kept = Kept { details: &self.details, folded: &self.folded, firsts: &self.firsts, hasher: &self.hasher };
+        for pair in pairs {
+            let (Some(rolled), Some(complete)) = (sides.remove(&pair.rolled), sides.remove(&pair.complete)) else {
+                continue;
+            };
+            let proved = rollup::compare(kept, &rolled, &complete, &mut findings);
+            if let Some(summary) = summaries.get_mut(position(pair.rolled)) {
+                summary.proved = Some(proved);
+            }
+            if let Some(summary) = summaries.get_mut(position(pair.complete)) {
+                summary.complete_of = Some(rolled.run);
+            }
         }
         streams::between(&starts, &summaries, &mut findings);
         dropped::explain(&self.details, &mut findings);
@@ -322,6 +369,12 @@ struct Summary {
     chained: Chained,
     resumes: Option<String>,
     resumed_by: Option<Run>,
+    /// The run that has all lines, of one that has roll-ups.
+    complete: Option<Run>,
+    /// The run whose lines it has all; they count once, there.
+    complete_of: Option<Run>,
+    /// What comparing the two has shown; `None` if one of them is not there.
+    proved: Option<Proved>,
     account: Account,
 }
 
@@ -336,6 +389,12 @@ impl Stray {
         };
         Finding::new(self.kind, why).times(self.from, self.to).at(self.place)
     }
+}
+
+/// A line without its number and its tag: what a log beside it has, too.
+fn unsealed<'a>(seal: &Sealed<'a>) -> &'a [u8] {
+    let number = format!(",\"line\":\"{}-{}\"", seal.run, seal.line);
+    seal.body.strip_suffix(number.as_bytes()).unwrap_or(seal.body)
 }
 
 fn position(index: u32) -> usize {

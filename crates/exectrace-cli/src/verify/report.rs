@@ -30,12 +30,13 @@ impl Report {
         });
         let verdict = findings.iter().map(|finding| finding.kind.verdict()).max().unwrap_or(Verdict::Whole);
         let mut totals = Totals::zero();
-        runs.iter().for_each(|summary| totals.add(&summary.account.execs));
+        let once = runs.iter().filter(|summary| summary.complete_of.is_none());
+        once.for_each(|summary| totals.add(&summary.account.execs));
         Report { verdict, runs, findings, inputs, totals }
     }
 
     fn note(&self, of: impl Fn(&Summary) -> u64) -> u64 {
-        self.runs.iter().map(of).sum()
+        self.runs.iter().map(of).fold(0, u64::saturating_add)
     }
 
     fn inputs(&self, of: impl Fn(&Input) -> u64) -> u64 {
@@ -68,6 +69,12 @@ impl Report {
             writeln!(out, "and {} findings more (--max-findings)", self.findings.len() - at_most)?;
         }
         for (count, what) in [
+            (self.note(proved), "roll-ups agree with all of their lines, which another run has"),
+            (
+                self.note(only_counted),
+                "execs are only counted, in roll-ups: the log that has all lines, beside, could prove them",
+            ),
+            (self.note(nowhere), "execs are only counted, in roll-ups: no log has their lines"),
             (self.note(|run| run.account.args_cut), "execs have not all of their arguments"),
             (self.note(|run| run.account.args_missing), "processes lack arguments, whose lines are missing"),
             (self.note(|run| run.account.without_id), "execs have no id: whether one is told twice cannot be seen"),
@@ -173,6 +180,8 @@ impl Report {
             "findings": findings,
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
             "notes": {
+                "rollups_proved": self.note(proved),
+                "only_counted": self.note(|run| only_counted(run) + nowhere(run)),
                 "args_cut": self.note(|run| run.account.args_cut),
                 "args_missing": self.note(|run| run.account.args_missing),
                 "without_id": self.note(|run| run.account.without_id),
@@ -190,7 +199,11 @@ impl Report {
 fn write_run(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let Summary { run, lines, times, chained, account, .. } = summary;
     write!(out, "run {run}: lines {} to {}, {} to {}", lines.0, lines.1, show_time(times.0), show_time(times.1))?;
-    write!(out, "; {} execs; chain {}", account.execs.execs, chained.name())?;
+    write!(out, "; {} execs", account.execs.execs)?;
+    if account.execs.rolled_up > 0 {
+        write!(out, ", {} rolled up", account.execs.rolled_up)?;
+    }
+    write!(out, "; chain {}", chained.name())?;
     for scope in &summary.scopes {
         write!(out, "; {} {}", shown(&scope.kind), shown(&scope.of))?;
     }
@@ -199,6 +212,9 @@ fn write_run(out: &mut String, summary: &Summary) -> std::fmt::Result {
     }
     if let Some(by) = summary.resumed_by {
         write!(out, "; run {by} went on from it")?;
+    }
+    if let Some(of) = summary.complete_of {
+        write!(out, "; has all lines of run {of}, where they count")?;
     }
     writeln!(out)?;
     for (number, totals) in &account.scopes {
@@ -213,7 +229,7 @@ fn scope_of(summary: &Summary, number: u32) -> Option<&Scope> {
 }
 
 fn in_words(totals: &Totals) -> String {
-    let Totals { execs, excluded, lost, missing, seen } = totals;
+    let Totals { execs, rolled_up, excluded, lost, missing, seen } = totals;
     let seen = seen.map_or("not known how many".to_owned(), |seen| seen.to_string());
     let with_reasons = |reasons: &Reasons| {
         let all: Vec<_> = reasons.iter().filter(|(_, count)| **count > 0).collect();
@@ -221,13 +237,19 @@ fn in_words(totals: &Totals) -> String {
         if names.is_empty() { "0".to_owned() } else { format!("{} ({})", total(reasons), names.join(", ")) }
     };
     let (excluded, lost) = (with_reasons(excluded), with_reasons(lost));
-    format!("{seen} seen, {execs} in the log, {excluded} excluded, {lost} lost, {missing} in missing lines")
+    let rolled_up = if *rolled_up > 0 { format!("{rolled_up} rolled up, ") } else { String::new() };
+    format!("{seen} seen, {execs} in the log, {rolled_up}{excluded} excluded, {lost} lost, {missing} in missing lines")
 }
 
 /// With the keys that it has anywhere.
 fn totals_json(totals: &Totals) -> Value {
-    let Totals { execs, excluded, lost, missing, seen } = totals;
-    json!({ "seen": seen, "execs": execs, "excluded": excluded, "lost": lost, "missing": missing })
+    let Totals { execs, rolled_up, excluded, lost, missing, seen } = totals;
+    let mut totals = json!({ "seen": seen, "execs": execs, "excluded": excluded, "lost": lost, "missing": missing });
+    // As in a ledger.
+    if *rolled_up > 0 {
+        totals["rolled_up"] = json!(rolled_up);
+    }
+    totals
 }
 
 fn run_json(summary: &Summary) -> Value {
@@ -252,6 +274,8 @@ fn run_json(summary: &Summary) -> Value {
         "chain": summary.chained.name(),
         "resumes": summary.resumes,
         "resumed_by": summary.resumed_by.map(|run| run.to_string()),
+        "complete": summary.complete.map(|run| run.to_string()),
+        "complete_of": summary.complete_of.map(|run| run.to_string()),
         "stop": account.stop.as_ref().map(|(_, why, _)| why),
         "pinned": account.stop.as_ref().is_some_and(|(_, _, pinned)| *pinned),
         "failed": account.failed,
@@ -267,6 +291,20 @@ fn merged(mut object: Value, more: Value) -> Value {
         object.extend(more);
     }
     object
+}
+
+fn proved(summary: &Summary) -> u64 {
+    summary.proved.map_or(0, |proved| proved.rollups)
+}
+
+/// Execs that another run could prove, which is not there.
+fn only_counted(summary: &Summary) -> u64 {
+    if summary.complete.is_some() && summary.proved.is_none() { summary.account.execs.rolled_up } else { 0 }
+}
+
+/// Execs that have no line anywhere.
+fn nowhere(summary: &Summary) -> u64 {
+    if summary.complete.is_none() { summary.account.execs.rolled_up } else { 0 }
 }
 
 /// A file name or a forged line must not move a cursor or begin a line of the report.

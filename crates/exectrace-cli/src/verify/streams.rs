@@ -3,14 +3,16 @@
 //! A *stream* is what runs of exectrace watch one after the other: the same scopes, with the same labels, in the same boot
 //! of the machine. Time between two runs of one stream is a gap; two runs of different workspaces have nothing to do with
 //! each other, whenever they ran, and may both see one exec. A run that goes on from another is of the
-//! other's. A run without its start is a stream of its own.
+//! other's. Runs that have all lines of others, which have roll-ups, are a stream beside that of the others. A run without
+//! its start is a stream of its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::finding::{Finding, Kind, Place};
 use super::line::{Resumed, Start, Time, Unwatched, parse_time};
-use super::record::{Detail, LineKind, Record};
+use super::record::{Detail, Folded, LineKind, Record};
+use super::rollup::complete_of;
 use super::{RunLines, Summary, position};
 use crate::seal::Run;
 
@@ -19,9 +21,9 @@ pub(super) struct Started<'a> {
     pub(super) start: &'a Start,
     /// Equal for runs of one stream.
     pub(super) stream: u32,
-    run: Run,
-    time: Time,
-    place: Place,
+    pub(super) run: Run,
+    pub(super) time: Time,
+    pub(super) place: Place,
 }
 
 /// A run that goes on from another one.
@@ -37,12 +39,19 @@ pub(super) struct ResumedBy<'a> {
 pub(super) fn starts<'a>(records: &[Record], details: &'a [Detail], runs: &[RunLines]) -> BTreeMap<u32, Started<'a>> {
     let mut streams: HashMap<Stream<'_>, u32> = HashMap::new();
     let mut starts = BTreeMap::new();
-    for record in records.iter().filter(|record| record.kind == LineKind::Start && record.line == 1) {
-        let detail = usize::try_from(record.detail).ok().and_then(|at| details.get(at));
-        let Some(Detail::Start(start)) = detail else { continue };
+    let first = |record: &&Record| record.kind == LineKind::Start && record.line == 1;
+    let told = || {
+        records.iter().filter(first).filter_map(|record| match record.detail(details) {
+            Some(Detail::Start(start)) => Some((record, start)),
+            _ => None,
+        })
+    };
+    let complete: HashSet<Run> = told().filter_map(|(_, start)| complete_of(start)).collect();
+    for (record, start) in told() {
         let run = &runs[position(record.run)];
         let next = u32::try_from(streams.len()).unwrap_or(u32::MAX);
-        let stream = *streams.entry(Stream::of(start, &run.labels)).or_insert(next);
+        let stream = Stream::of(start, &run.labels, complete.contains(&run.run));
+        let stream = *streams.entry(stream).or_insert(next);
         let (run, time, place) = (run.run, record.time, record.place);
         starts.entry(record.run).or_insert(Started { start, stream, run, time, place });
     }
@@ -57,14 +66,16 @@ struct Stream<'a> {
     labels: &'a str,
     /// Kinds and names, in the order of the alphabet.
     scopes: Vec<(&'a str, &'a str)>,
+    /// Another run says that this one has all lines.
+    is_complete: bool,
 }
 
 impl<'a> Stream<'a> {
-    fn of(start: &'a Start, labels: &'a str) -> Stream<'a> {
+    fn of(start: &'a Start, labels: &'a str, is_complete: bool) -> Stream<'a> {
         let scopes = start.scopes.iter().map(|scope| (scope.kind.as_str(), scope.of.as_str()));
         let mut scopes: Vec<(&str, &str)> = scopes.collect();
         scopes.sort_unstable();
-        Stream { boot_id: &start.boot_id, labels, scopes }
+        Stream { boot_id: &start.boot_id, labels, scopes, is_complete }
     }
 }
 
@@ -133,7 +144,7 @@ pub(super) fn resumed<'a>(
 pub(super) fn detached(records: &[Record], details: &[Detail]) -> HashSet<u32> {
     let stops = records.iter().filter(|record| record.kind == LineKind::Stop);
     let of_detached = stops.filter(|record| {
-        let detail = usize::try_from(record.detail).ok().and_then(|at| details.get(at));
+        let detail = record.detail(details);
         matches!(detail, Some(Detail::Stop(stop)) if stop.why == "detached")
     });
     of_detached.map(|record| record.run).collect()
@@ -223,10 +234,11 @@ struct Exec {
 
 impl Execs {
     /// Adds those of a run up to `until`, from where on another run tells them again.
-    pub(super) fn add(&mut self, stream: u32, run: u32, until: u64, lines: &[&Record]) {
+    pub(super) fn add(&mut self, stream: u32, run: u32, until: u64, lines: &[&Record], folded: &[Folded]) {
         let told_once = lines.iter().filter(|record| record.line <= until);
-        let execs = told_once.filter(|record| record.kind == LineKind::Exec && record.detail != 0);
-        self.0.extend(execs.map(|record| Exec { id: record.detail, stream, run, line: record.line }));
+        let execs = told_once.filter(|record| record.kind == LineKind::Exec);
+        let execs = execs.map(|record| Exec { id: record.exec_id(folded), stream, run, line: record.line });
+        self.0.extend(execs.filter(|exec| exec.id != 0));
     }
 
     /// One finding for each pair of runs.

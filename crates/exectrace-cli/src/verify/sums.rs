@@ -30,6 +30,8 @@ impl fmt::Display for Counted {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     pub(super) written: u64,
+    /// What roll-ups stand for.
+    pub(super) rolled_up: u64,
     pub(super) lost: Reasons,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Tally {
 pub(super) struct Totals {
     /// In the log, those left out that a later run tells again.
     pub(super) execs: u64,
+    /// What lines stand for that stand for many.
+    pub(super) rolled_up: u64,
     pub(super) excluded: Reasons,
     pub(super) lost: Reasons,
     /// Of lines that are missing, as far as ledgers tell them.
@@ -54,21 +58,23 @@ impl Totals {
 
     pub(super) fn add(&mut self, other: &Totals) {
         self.execs = self.execs.saturating_add(other.execs);
+        self.rolled_up = self.rolled_up.saturating_add(other.rolled_up);
         self.missing = self.missing.saturating_add(other.missing);
         self.seen = self.seen.zip(other.seen).map(|(sum, seen)| sum.saturating_add(seen));
         other.excluded.iter().for_each(|(reason, count)| add(&mut self.excluded, reason, *count));
         other.lost.iter().for_each(|(reason, count)| add(&mut self.lost, reason, *count));
     }
 
-    /// In the log, missing, excluded or lost.
+    /// In the log, rolled up, missing, excluded or lost.
     pub(super) fn told(&self) -> u64 {
-        [self.execs, self.missing, total(&self.excluded), total(&self.lost)].into_iter().fold(0, u64::saturating_add)
+        let all = [self.execs, self.rolled_up, self.missing, total(&self.excluded), total(&self.lost)];
+        all.into_iter().fold(0, u64::saturating_add)
     }
 }
 
 impl Sums {
     pub(super) fn zero() -> Sums {
-        Sums { seen: 0, written: 0, excluded: Reasons::new(), lost: Reasons::new(), waiting: 0 }
+        Sums { seen: 0, written: 0, rolled_up: 0, excluded: Reasons::new(), lost: Reasons::new(), waiting: 0 }
     }
 }
 

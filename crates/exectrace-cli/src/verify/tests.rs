@@ -2,6 +2,7 @@
 
 mod made;
 mod parts;
+mod rolled;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

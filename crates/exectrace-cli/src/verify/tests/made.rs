@@ -318,9 +318,9 @@ impl Writer {
     }
 }
 
-const BODY: &str = "~body";
+pub(super) const BODY: &str = "~body";
 
-fn line(second: u64, level: &str, msg: &str, fields: Value) -> String {
+pub(super) fn line(second: u64, level: &str, msg: &str, fields: Value) -> String {
     let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
     format!(
         r#"{{"ts":"2026-11-23T{hours:02}:{minutes:02}:{seconds:02}.548644144Z","level":"{level}","msg":"{msg}","caller":"src/json.rs","func":"exectrace::line","fields":{fields}}}"#
