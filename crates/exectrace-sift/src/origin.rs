@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::config::OriginConfig;
 use crate::lineage::Row;
-use crate::pattern::{Pattern, PatternError};
+use crate::pattern::{PatternError, PatternSet, WordsSet};
 
 /// What began a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -118,30 +118,6 @@ pub struct Starter {
     pub env: Vec<String>,
 }
 
-/// Programs that are known by what they look like.
-#[derive(Debug)]
-struct Known(Vec<(Arc<str>, Vec<Pattern>, Vec<Pattern>)>);
-
-impl Known {
-    fn new(starters: &[Starter]) -> Result<Known, PatternError> {
-        let of = |starter: &Starter| {
-            let exe = starter.exe.iter().map(|glob| Pattern::path(glob)).collect::<Result<_, _>>()?;
-            let argv = starter.argv.iter().map(|glob| Pattern::words(glob)).collect::<Result<_, _>>()?;
-            Ok((Arc::from(starter.name.as_str()), exe, argv))
-        };
-        Ok(Known(starters.iter().map(of).collect::<Result<_, PatternError>>()?))
-    }
-
-    /// Which of them it is, by its paths and arguments.
-    fn find(&self, paths: &[&[u8]], argv: &[u8]) -> Option<Arc<str>> {
-        let is = |exe: &[Pattern], words: &[Pattern]| {
-            exe.iter().any(|pattern| paths.iter().any(|path| pattern.matches(path)))
-                || words.iter().any(|pattern| pattern.matches(argv))
-        };
-        self.0.iter().find(|(_, exe, words)| is(exe, words)).map(|(name, ..)| Arc::clone(name))
-    }
-}
-
 /// Variables of agents, with the agents' names, in the order in which the kernel program is told them.
 pub fn markers(config: &OriginConfig) -> impl Iterator<Item = (&str, &str)> {
     config.agent.iter().flat_map(|agent| agent.env.iter().map(|marker| (agent.name.as_str(), marker.as_str())))
@@ -155,36 +131,70 @@ const MAX_CONTAINERS: usize = 4_096;
 /// Programs by which sessions are known.
 #[derive(Debug)]
 pub struct Starters {
-    agent: Known,
-    ide: Known,
-    ssh: Known,
-    cron: Known,
-    service: Known,
+    /// What each is, in the order of the configuration.
+    all: Vec<(Kind, Arc<str>)>,
+    paths: PatternSet,
+    /// Whose each pattern is, by its number.
+    of_paths: Vec<usize>,
+    words: WordsSet,
+    of_words: Vec<usize>,
 }
+
+/// What something is, by its files and arguments: of each kind the first that it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known(Vec<(Kind, Arc<str>)>);
+
+impl Known {
+    fn of(&self, kind: Kind) -> Option<Arc<str>> {
+        self.0.iter().find(|(known, _)| *known == kind).map(|(_, name)| Arc::clone(name))
+    }
+
+    /// What a session is that this begins by executing something else.
+    pub(crate) fn begins(&self) -> Option<(Kind, Arc<str>)> {
+        [Kind::Ssh, Kind::Cron, Kind::Service].into_iter().find_map(|kind| Some((kind, self.of(kind)?)))
+    }
+}
+
+/// Bytes of a command line that are looked at for what a program is.
+const WORDS: usize = 1_024;
 
 impl Starters {
     /// Those of a configuration.
     pub fn new(config: &OriginConfig) -> Result<Starters, PatternError> {
+        let OriginConfig { agent, ide, ssh, cron, service, .. } = config;
+        let kinds =
+            [(Kind::Agent, agent), (Kind::Ide, ide), (Kind::Ssh, ssh), (Kind::Cron, cron), (Kind::Service, service)];
+        let all = || kinds.iter().flat_map(|(kind, starters)| starters.iter().map(move |starter| (*kind, starter)));
+        fn numbered<'a>(
+            all: impl Iterator<Item = &'a Starter>,
+            globs: impl Fn(&'a Starter) -> &'a [String],
+        ) -> (Vec<usize>, Vec<&'a str>) {
+            let of = |(number, starter)| globs(starter).iter().map(move |glob| (number, glob.as_str()));
+            all.enumerate().flat_map(of).unzip()
+        }
+        let (of_paths, paths) = numbered(all().map(|(_, starter)| starter), |starter| &starter.exe);
+        let (of_words, words) = numbered(all().map(|(_, starter)| starter), |starter| &starter.argv);
         Ok(Starters {
-            agent: Known::new(&config.agent)?,
-            ide: Known::new(&config.ide)?,
-            ssh: Known::new(&config.ssh)?,
-            cron: Known::new(&config.cron)?,
-            service: Known::new(&config.service)?,
+            all: all().map(|(kind, starter)| (kind, Arc::from(starter.name.as_str()))).collect(),
+            paths: PatternSet::paths(paths)?,
+            of_paths,
+            words: WordsSet::new(words)?,
+            of_words,
         })
+    }
+
+    /// Which of them something is, by its paths and arguments.
+    pub(crate) fn find(&self, paths: &[&[u8]], argv: &[u8]) -> Known {
+        let by_path = paths.iter().flat_map(|path| self.paths.matches(path)).map(|at| self.of_paths[at]);
+        let words = &argv[..argv.len().min(WORDS)];
+        let mut found: Vec<usize> = by_path.chain(self.words.matches(words).map(|at| self.of_words[at])).collect();
+        found.sort_unstable();
+        Known(found.into_iter().map(|at| self.all[at].clone()).collect())
     }
 
     /// Whether a file is one of them, as far as its path tells.
     pub(crate) fn may_be(&self, path: &[u8]) -> bool {
-        let all = [&self.agent, &self.ide, &self.ssh, &self.cron, &self.service];
-        all.iter().any(|known| known.find(&[path], &[]).is_some())
-    }
-
-    /// What a session is that this program begins by executing something else.
-    pub(crate) fn begins(&self, event: &Event, argv: &[u8]) -> Option<(Kind, Arc<str>)> {
-        let paths = [event.exe.as_slice(), &event.filename];
-        let servers = [(&self.ssh, Kind::Ssh), (&self.cron, Kind::Cron), (&self.service, Kind::Service)];
-        servers.into_iter().find_map(|(known, kind)| Some((kind, known.find(&paths, argv)?)))
+        self.paths.is_match(path)
     }
 }
 
@@ -218,26 +228,25 @@ impl Origins {
         self.running.push(running.clone());
     }
 
-    /// The session of an exec. `argv` are its arguments joined by spaces.
-    pub(crate) fn session(&mut self, event: &Event, argv: &[u8], parent: Option<&Row>) -> Arc<Session> {
+    /// The session of an exec that is `known` by what it looks like.
+    pub(crate) fn session(&mut self, event: &Event, known: &Known, parent: Option<&Row>) -> Arc<Session> {
         let is_first = self.enter(event);
         if let Some(Row { session, .. }) = parent.filter(|parent| parent.session.kind == Kind::Agent) {
             return Arc::clone(session);
         }
         let begin = |kind, by: Option<Arc<str>>| Arc::new(Session::begun(event, kind, by));
-        let paths = [event.exe.as_slice(), &event.filename];
         let marked = event.env_marker.and_then(|at| self.markers.get(usize::try_from(at).ok()?).cloned());
-        if let Some(agent) = self.starters.agent.find(&paths, argv).or(marked) {
+        if let Some(agent) = known.of(Kind::Agent).or(marked) {
             return begin(Kind::Agent, Some(agent));
         }
-        let Some(parent) = parent else { return Arc::new(self.without_parent(event, argv, is_first)) };
+        let Some(parent) = parent else { return Arc::new(self.without_parent(event, known, is_first)) };
         if parent.session.kind != Kind::Ide
-            && let Some(ide) = self.starters.ide.find(&paths, argv)
+            && let Some(ide) = known.of(Kind::Ide)
         {
             return begin(Kind::Ide, Some(ide));
         }
         // A server that executes itself anew for a login is the server still.
-        let own = self.starters.begins(event, argv).map(|(kind, _)| kind);
+        let own = known.begins().map(|(kind, _)| kind);
         if let Some((kind, by)) = parent.begins.clone().filter(|(kind, _)| own != Some(*kind)) {
             return begin(kind, Some(by));
         }
@@ -250,8 +259,8 @@ impl Origins {
     }
 
     /// Of a process of which nothing was logged before, or nothing is known any more.
-    fn without_parent(&self, event: &Event, argv: &[u8], is_first: bool) -> Session {
-        let ide = self.starters.ide.find(&[&event.exe, &event.filename], argv);
+    fn without_parent(&self, event: &Event, known: &Known, is_first: bool) -> Session {
+        let ide = known.of(Kind::Ide);
         if event.parent_id.is_some() {
             let kind = if ide.is_some() { Kind::Ide } else { Kind::Unknown };
             return Session { is_lost: true, ..Session::begun(event, kind, ide) };
@@ -277,14 +286,12 @@ impl Origins {
 
     /// By what ran before the log began; `None` if nothing of that led to it.
     fn kind_from_before(&self, event: &Event) -> Option<(Kind, Option<Arc<str>>)> {
-        let Starters { agent, ide, ssh, cron, service } = &self.starters;
-        let all =
-            [(agent, Kind::Agent), (ide, Kind::Ide), (ssh, Kind::Ssh), (cron, Kind::Cron), (service, Kind::Service)];
         let mut line = self.line(event).peekable();
         line.peek()?;
         let known = line.find_map(|running| {
             let words = running.argv.iter().collect::<Vec<_>>().join(&b' ');
-            all.iter().find_map(|(known, kind)| Some((*kind, Some(known.find(&[&running.exe], &words)?))))
+            let known = self.starters.find(&[&running.exe], &words);
+            known.0.into_iter().next().map(|(kind, name)| (kind, Some(name)))
         });
         Some(known.unwrap_or_else(|| (kind_by_terminal(event), None)))
     }

@@ -1,7 +1,9 @@
 //! Patterns of paths and of command lines: globs, and regular expressions. Both look at bytes.
 
+use std::collections::HashMap;
+
 use globset::GlobBuilder;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 /// A pattern that an admin wrote.
 #[derive(Debug, Clone)]
@@ -71,6 +73,87 @@ impl Pattern {
     }
 }
 
+/// Many patterns, asked at once: an exec is looked at by a hundred of them.
+#[derive(Debug)]
+pub(crate) struct PatternSet {
+    /// Those that are a file's name, letter by letter.
+    names: HashMap<Vec<u8>, Vec<usize>>,
+    of_names: Numbered,
+    of_paths: Numbered,
+}
+
+/// A set, and the numbers that its members have elsewhere.
+#[derive(Debug)]
+struct Numbered {
+    set: RegexSet,
+    numbers: Vec<usize>,
+}
+
+impl Numbered {
+    fn new(patterns: Vec<(usize, Pattern)>) -> Result<Numbered, PatternError> {
+        let (numbers, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().unzip();
+        let set = RegexSetBuilder::new(patterns.iter().map(|pattern| pattern.regex.as_str()));
+        let set = { set }.unicode(false).dot_matches_new_line(true).size_limit(SET_BYTES).build();
+        let refused = |error: regex::Error| PatternError { pattern: "all of them".to_owned(), why: error.to_string() };
+        Ok(Numbered { set: set.map_err(refused)?, numbers })
+    }
+
+    fn matches(&self, text: &[u8]) -> impl Iterator<Item = usize> {
+        self.set.matches(text).into_iter().map(|at| self.numbers[at])
+    }
+}
+
+/// What a set of patterns may take up when it is compiled.
+const SET_BYTES: usize = 64 << 20;
+
+impl PatternSet {
+    /// Globs of paths, numbered from 0 on.
+    pub(crate) fn paths<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<PatternSet, PatternError> {
+        let mut names: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        let (mut of_names, mut of_paths) = (Vec::new(), Vec::new());
+        for (number, glob) in globs.into_iter().enumerate() {
+            let pattern = Pattern::path(glob)?;
+            if !pattern.is_of_name {
+                of_paths.push((number, pattern));
+            } else if glob.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+                of_names.push((number, pattern));
+            } else {
+                names.entry(glob.as_bytes().to_vec()).or_default().push(number);
+            }
+        }
+        Ok(PatternSet { names, of_names: Numbered::new(of_names)?, of_paths: Numbered::new(of_paths)? })
+    }
+
+    /// The numbers of those that match, in no order.
+    pub(crate) fn matches(&self, path: &[u8]) -> impl Iterator<Item = usize> {
+        let name = name(path);
+        let literal = self.names.get(name).into_iter().flatten().copied();
+        literal.chain(self.of_names.matches(name)).chain(self.of_paths.matches(path))
+    }
+
+    pub(crate) fn is_match(&self, path: &[u8]) -> bool {
+        let name = name(path);
+        self.names.contains_key(name) || self.of_names.set.is_match(name) || self.of_paths.set.is_match(path)
+    }
+}
+
+/// Many patterns of command lines.
+#[derive(Debug)]
+pub(crate) struct WordsSet(Numbered);
+
+impl WordsSet {
+    /// Globs of command lines, numbered from 0 on.
+    pub(crate) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<WordsSet, PatternError> {
+        let patterns = globs.into_iter().map(Pattern::words).collect::<Result<Vec<_>, _>>()?;
+        Ok(WordsSet(Numbered::new(patterns.into_iter().enumerate().collect())?))
+    }
+
+    /// The numbers of those that match, in no order.
+    pub(crate) fn matches(&self, words: &[u8]) -> impl Iterator<Item = usize> {
+        self.0.matches(words)
+    }
+}
+
 /// The last part of a path.
 pub(crate) fn name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
@@ -130,6 +213,23 @@ mod tests {
         for glob in ["/usr/*", "/usr/**/cc", "cc", "**/cc", "/usr**", "/a/{b,c}", "/a/[b]", "/a/?"] {
             assert_eq!(start(glob), None, "{glob}");
         }
+    }
+
+    #[test]
+    fn a_set_knows_which_of_its_patterns_match() {
+        let set = PatternSet::paths(["cc", "python*", "/usr/**", "cc", "**/cc"]).expect("globs");
+        let of = |path: &[u8]| {
+            let mut numbers: Vec<usize> = set.matches(path).collect();
+            numbers.sort_unstable();
+            assert_eq!(set.is_match(path), !numbers.is_empty());
+            numbers
+        };
+        assert_eq!(of(b"/usr/bin/cc"), [0, 2, 3, 4]);
+        assert_eq!(of(b"/opt/python3.11"), [1]);
+        assert_eq!(of(b"/opt/x\ny"), Vec::<usize>::new());
+        assert_eq!(of(b"/usr/x\n\xff"), [2]);
+        let words = WordsSet::new(["* push *", "git *"]).expect("globs");
+        assert_eq!(words.matches(b"git -c a=\n push x").count(), 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use exectrace::{Event, Partial, Traits};
 
 use crate::lineage::Row;
 use crate::origin::Kind;
-use crate::pattern::{Pattern, PatternError, name};
+use crate::pattern::{PatternError, PatternSet, name};
 use crate::rollup::{OnTty, RollupConfig};
 
 /// Why an exec has a line of its own although others around it are folded.
@@ -84,9 +84,9 @@ const SHELLS: [&[u8]; 8] = [b"sh", b"bash", b"dash", b"zsh", b"fish", b"ksh", b"
 /// Tells what is rare.
 #[derive(Debug)]
 pub(crate) struct Rarity {
-    folders: Vec<Pattern>,
-    programs: Vec<Pattern>,
-    interpreters: Vec<Pattern>,
+    folders: PatternSet,
+    programs: PatternSet,
+    interpreters: PatternSet,
     on_tty: OnTty,
     /// Hashes, with keys that nobody can know.
     seen: HashSet<u64>,
@@ -95,7 +95,7 @@ pub(crate) struct Rarity {
 
 impl Rarity {
     pub(crate) fn new(config: &RollupConfig) -> Result<Rarity, PatternError> {
-        let patterns = |globs: &[String]| globs.iter().map(|glob| Pattern::path(glob)).collect::<Result<_, _>>();
+        let patterns = |globs: &[String]| PatternSet::paths(globs.iter().map(String::as_str));
         Ok(Rarity {
             folders: patterns(&config.folders)?,
             programs: patterns(&config.programs)?,
@@ -149,7 +149,7 @@ impl Rarity {
     }
 
     fn is_usual(&self, path: &[u8]) -> bool {
-        self.folders.iter().any(|folder| folder.matches(path))
+        self.folders.is_match(path)
     }
 
     fn is_elsewhere(&self, event: &Event) -> bool {
@@ -168,13 +168,13 @@ impl Rarity {
         let applet = event.argv.iter().skip(1).find(|arg| !is_multi_call(arg));
         let applet = applet.filter(|_| own.iter().any(|path| is_multi_call(path)));
         let mut names = own.into_iter().chain(applet);
-        names.any(|path| self.programs.iter().any(|program| program.matches(path)))
+        names.any(|path| self.programs.is_match(path))
     }
 
     /// Whether it does what nobody can see in its file.
     fn is_script(&self, event: &Event) -> bool {
         let names = [event.exe.as_slice(), &event.filename];
-        let is_interpreter = names.iter().any(|path| self.interpreters.iter().any(|known| known.matches(path)));
+        let is_interpreter = names.iter().any(|path| self.interpreters.is_match(path));
         // A script that was called by its path is judged by that.
         if !is_interpreter || event.interpreter.is_some() {
             return false;

@@ -82,7 +82,8 @@ impl Sift {
     pub fn exec(&mut self, event: &Event, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
         let argv = joined(event);
         let parent = event.parent_id.and_then(|id| self.lineage.get(id).cloned());
-        let session = self.origins.session(event, &argv, parent.as_ref());
+        let known = self.origins.starters().find(&[&event.exe, &event.filename], &argv);
+        let session = self.origins.session(event, &known, parent.as_ref());
         let parent_id = shown_parent(event.parent_id, parent.as_ref());
         let job = match &parent {
             _ if session.root == Some(event.id) => None,
@@ -97,7 +98,7 @@ impl Sift {
         let mut row = Row {
             exe: Arc::from(event.exe.as_slice()),
             session: Arc::clone(&session),
-            begins: self.origins.starters().begins(event, &argv),
+            begins: known.begins(),
             uid: event.uid,
             is_prompt: is_prompt(event),
             job,

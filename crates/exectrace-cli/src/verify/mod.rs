@@ -141,7 +141,7 @@ impl Verifier {
                     self.stray(Kind::Torn, place, true);
                     return self.line(&bytes[at..], place, cut);
                 }
-                self.sealed(bytes, &seal, content, place);
+                self.sealed(&seal, content, place);
             }
             Parsed::Diagnostic => {
                 if let Some(input) = self.inputs.last_mut() {
@@ -165,7 +165,7 @@ impl Verifier {
         }
     }
 
-    fn sealed(&mut self, bytes: &[u8], seal: &Sealed<'_>, content: Content<'_>, place: Place) {
+    fn sealed(&mut self, seal: &Sealed<'_>, content: Content<'_>, place: Place) {
         let index = self.run(seal.run, content.labels, &content.message);
         let mut flags = self.order(index, seal.line, place.file);
         let mut link = record::NO_LINK;
