@@ -1,5 +1,6 @@
 //! Whole logs, as they are written: what the account says of them.
 
+mod builds;
 mod made;
 
 use std::sync::LazyLock;
