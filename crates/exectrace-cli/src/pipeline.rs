@@ -147,7 +147,7 @@ impl Pipeline {
         let outset = Outset { start, seal: run.seal, books: run.books, journal };
         let stream = Stream::new(outputs, encoder, outset);
         let shared = Shared { rest: Arc::clone(&rest), redactor: redactor.clone(), stats: Arc::clone(&stats) };
-        let writer = Writer::new(stream, complete, sifting.sift()?, plan.labels, shared);
+        let writer = Writer::new(stream, complete, sifting.sift(), plan.labels, shared);
         let (tell, done) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("writer".to_owned())

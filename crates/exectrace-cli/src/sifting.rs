@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use exectrace::TracerBuilder;
-use exectrace_sift::{Conditions, RollupConfig, RuleError, Rules, Sift, SiftConfig, Starters, markers};
+use exectrace_sift::{Conditions, Criteria, RollupConfig, Sift, SiftConfig, markers};
 
 use crate::cli::sifting::SiftArgs;
 use crate::config::Config;
@@ -15,9 +16,7 @@ use crate::ledger::RuleName;
 #[derive(Debug, Clone)]
 pub(crate) struct Sifting {
     config: SiftConfig,
-    rollup: bool,
-    /// What the kernel program is told, in this order.
-    in_kernel: Vec<exectrace::Rule>,
+    criteria: Criteria,
     names: Vec<RuleName>,
 }
 
@@ -34,27 +33,23 @@ impl Sifting {
         config.rollup.more_than = args.rollup_more_than.unwrap_or(config.rollup.more_than);
         config.rollup.window = args.rollup_window.unwrap_or(config.rollup.window);
         let sifting = Sifting::new(config, args.rollup)?;
-        sifting.warn()?;
+        sifting.warn();
         Ok(sifting)
     }
 
     pub(crate) fn new(config: SiftConfig, rollup: bool) -> anyhow::Result<Sifting> {
-        let mut rules = rules(&config).map_err(|error| refused(&error))?;
-        let starters = Starters::new(&config.origin).map_err(|error| refused(&error))?;
-        let told = rules.for_kernel(&starters);
-        let place = |number: usize| told.iter().position(|(out, _)| *out == Some(number));
+        let criteria = Criteria::new(&config, rollup);
+        let criteria = criteria.context(Failed(Exit::Usage, "the rules cannot be used".to_owned()))?.with_kernel();
+        let place = |number: usize| criteria.told().iter().position(|(out, _)| *out == Some(number));
         let name =
             |(number, (name, _)): (usize, (&str, bool))| RuleName { name: Arc::from(name), in_kernel: place(number) };
-        let names = rules.excluding().enumerate().map(name).collect();
-        // What is no pattern is found out here, and not when a log begins.
-        Sift::new(rules, &config.origin, Some(&config.rollup)).map_err(|error| refused(&error))?;
-        Ok(Sifting { config, rollup, in_kernel: told.into_iter().map(|(_, rule)| rule).collect(), names })
+        let names = criteria.rules().excluding().enumerate().map(name).collect();
+        Ok(Sifting { config, criteria, names })
     }
 
     /// Warns of what can hide everything, and of what does nothing.
-    pub(crate) fn warn(&self) -> anyhow::Result<()> {
-        let rules = rules(&self.config)?;
-        for rule in rules.that_could_hide_everything() {
+    pub(crate) fn warn(&self) {
+        for rule in self.criteria.rules().that_could_hide_everything() {
             tracing::warn!(
                 rule,
                 "this rule could leave out everything that a workspace does: only the ledger would tell"
@@ -63,32 +58,35 @@ impl Sifting {
         if self.config.exclude.is_empty() && !self.config.include.is_empty() {
             tracing::warn!("nothing is left out, so the rules that include change nothing");
         }
-        Ok(())
     }
 
     /// Tells the kernel program what is its to decide, and what to look for in environments.
     pub(crate) fn tell(&self, builder: TracerBuilder) -> TracerBuilder {
-        let builder = self.in_kernel.iter().cloned().fold(builder, TracerBuilder::rule);
+        let rules = self.criteria.told().iter().map(|(_, rule)| rule.clone());
+        let builder = rules.fold(builder, TracerBuilder::rule);
         let origin = &self.config.origin;
         let builder = markers(origin).fold(builder, |builder, (_, marker)| builder.env_marker(marker));
         origin.env_of.iter().fold(builder, |builder, program| builder.env_marker_of(program.as_str()))
     }
 
     /// What judges what the kernel program tells.
-    pub(crate) fn sift(&self) -> anyhow::Result<Sift> {
-        let mut rules = rules(&self.config)?;
-        rules.for_kernel(&Starters::new(&self.config.origin)?);
-        Ok(Sift::new(rules, &self.config.origin, self.rollup())?)
+    pub(crate) fn sift(&self) -> Sift {
+        self.criteria.sift()
     }
 
     /// What is folded, if anything is.
     pub(crate) fn rollup(&self) -> Option<&RollupConfig> {
-        self.rollup.then_some(&self.config.rollup)
+        self.criteria.rollup()
+    }
+
+    /// All that was configured, for a hash over it.
+    pub(crate) fn config(&self) -> &SiftConfig {
+        &self.config
     }
 
     /// The rules that keep, as on a command line.
-    pub(crate) fn keeping(&self) -> anyhow::Result<Vec<String>> {
-        Ok(rules(&self.config)?.keeping().map(str::to_owned).collect())
+    pub(crate) fn keeping(&self) -> impl Iterator<Item = &str> {
+        self.criteria.rules().keeping()
     }
 
     /// The rules that leave out, by number.
@@ -97,17 +95,9 @@ impl Sifting {
     }
 }
 
-fn rules(config: &SiftConfig) -> Result<Rules, RuleError> {
-    Rules::new(&config.exclude, &config.include, &config.rollup.line)
-}
-
 fn parse(flag: &str, rules: &[String]) -> Result<Vec<Conditions>, Failed> {
     let parse = |rule: &String| {
         Conditions::parse(rule).map_err(|error| Failed(Exit::Usage, format!("{flag} {rule:?} cannot be used: {error}")))
     };
     rules.iter().map(parse).collect()
-}
-
-fn refused(error: &dyn std::error::Error) -> Failed {
-    Failed(Exit::Usage, format!("the rules cannot be used: {error}"))
 }

@@ -131,7 +131,7 @@ fn settings(args: &LoggingArgs, tracer: &Tracer, sifting: &Sifting) -> String {
     let mut hash = Sha256::new();
     hash.update(tracer.fingerprint());
     hash.update(format!("{:?} {:?} {:?}", args.fields, args.max_args_bytes, args.redaction.redact));
-    hash.update(format!("{sifting:?}"));
+    hash.update(format!("{:?} {:?}", sifting.config(), sifting.rollup().is_some()));
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -24,10 +24,10 @@ mod sift;
 mod tests;
 
 pub use config::{DEFAULT, OriginConfig, OriginFile, RollupFile, SiftConfig, SiftFile, parse_window};
-pub use origin::{Kind, Session, Starter, Starters, markers};
+pub use origin::{Kind, Session, Starter, markers};
 pub use pattern::PatternError;
 pub use rare::Rare;
 pub use rollup::{Item, Of, OnTty, Rollup, RollupConfig};
 pub use rule::{Conditions, RuleError};
 pub use rules::{MAX_RULES, Rules};
-pub use sift::{Judged, Sift, Verdict};
+pub use sift::{Criteria, Judged, Sift, Verdict};

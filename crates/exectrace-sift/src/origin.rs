@@ -130,7 +130,7 @@ const MAX_CONTAINERS: usize = 4_096;
 
 /// Programs by which sessions are known.
 #[derive(Debug)]
-pub struct Starters {
+pub(crate) struct Starters {
     /// What each is, in the order of the configuration.
     all: Vec<(Kind, Arc<str>)>,
     paths: PatternSet,
@@ -138,6 +138,8 @@ pub struct Starters {
     of_paths: Vec<usize>,
     words: WordsSet,
     of_words: Vec<usize>,
+    /// Whose the markers in an environment are, in the order in which the kernel program was told them.
+    markers: Vec<Arc<str>>,
 }
 
 /// What something is, by its files and arguments: of each kind the first that it is.
@@ -160,7 +162,7 @@ const WORDS: usize = 1_024;
 
 impl Starters {
     /// Those of a configuration.
-    pub fn new(config: &OriginConfig) -> Result<Starters, PatternError> {
+    pub(crate) fn new(config: &OriginConfig) -> Result<Starters, PatternError> {
         let OriginConfig { agent, ide, ssh, cron, service, .. } = config;
         let kinds =
             [(Kind::Agent, agent), (Kind::Ide, ide), (Kind::Ssh, ssh), (Kind::Cron, cron), (Kind::Service, service)];
@@ -180,6 +182,7 @@ impl Starters {
             of_paths,
             words: WordsSet::new(words)?,
             of_words,
+            markers: markers(config).map(|(name, _)| Arc::from(name)).collect(),
         })
     }
 
@@ -201,22 +204,15 @@ impl Starters {
 /// Finds sessions.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    starters: Starters,
-    /// Whose the markers in an environment are, in the order in which the kernel program was told them.
-    markers: Vec<Arc<str>>,
+    starters: Arc<Starters>,
     /// Containers, or PID namespaces, in which something ran already.
     entered: HashSet<(ScopeId, Vec<u8>)>,
     running: Vec<Running>,
 }
 
 impl Origins {
-    pub(crate) fn new(config: &OriginConfig) -> Result<Origins, PatternError> {
-        Ok(Origins {
-            starters: Starters::new(config)?,
-            markers: markers(config).map(|(name, _)| Arc::from(name)).collect(),
-            entered: HashSet::new(),
-            running: Vec::new(),
-        })
+    pub(crate) fn new(starters: Arc<Starters>) -> Origins {
+        Origins { starters, entered: HashSet::new(), running: Vec::new() }
     }
 
     pub(crate) fn starters(&self) -> &Starters {
@@ -235,7 +231,7 @@ impl Origins {
             return Arc::clone(session);
         }
         let begin = |kind, by: Option<Arc<str>>| Arc::new(Session::begun(event, kind, by));
-        let marked = event.env_marker.and_then(|at| self.markers.get(usize::try_from(at).ok()?).cloned());
+        let marked = event.env_marker.and_then(|at| self.starters.markers.get(usize::try_from(at).ok()?).cloned());
         if let Some(agent) = known.of(Kind::Agent).or(marked) {
             return begin(Kind::Agent, Some(agent));
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use exectrace::{Event, Partial, Traits};
 
@@ -81,29 +82,39 @@ const MULTI_CALL: [&[u8]; 2] = [b"busybox", b"toybox"];
 /// Interpreters whose code in an argument is what builds consist of.
 const SHELLS: [&[u8]; 8] = [b"sh", b"bash", b"dash", b"zsh", b"fish", b"ksh", b"mksh", b"ash"];
 
-/// Tells what is rare.
+/// What is usual, by the configuration.
 #[derive(Debug)]
-pub(crate) struct Rarity {
+pub(crate) struct Usual {
     folders: PatternSet,
     programs: PatternSet,
     interpreters: PatternSet,
     on_tty: OnTty,
+}
+
+impl Usual {
+    pub(crate) fn new(config: &RollupConfig) -> Result<Usual, PatternError> {
+        let patterns = |globs: &[String]| PatternSet::paths(globs.iter().map(String::as_str));
+        Ok(Usual {
+            folders: patterns(&config.folders)?,
+            programs: patterns(&config.programs)?,
+            interpreters: patterns(&config.interpreters)?,
+            on_tty: config.tty,
+        })
+    }
+}
+
+/// Tells what is rare.
+#[derive(Debug)]
+pub(crate) struct Rarity {
+    usual: Arc<Usual>,
     /// Hashes, with keys that nobody can know.
     seen: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Rarity {
-    pub(crate) fn new(config: &RollupConfig) -> Result<Rarity, PatternError> {
-        let patterns = |globs: &[String]| PatternSet::paths(globs.iter().map(String::as_str));
-        Ok(Rarity {
-            folders: patterns(&config.folders)?,
-            programs: patterns(&config.programs)?,
-            interpreters: patterns(&config.interpreters)?,
-            on_tty: config.tty,
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
-        })
+    pub(crate) fn new(usual: Arc<Usual>) -> Rarity {
+        Rarity { usual, seen: HashSet::new(), hasher: RandomState::new() }
     }
 
     /// Whether its file is seen for the first time, from now on no more.
@@ -122,7 +133,7 @@ impl Rarity {
 
     /// Why an exec is rare, if it is; `root` is what it would be folded under.
     pub(crate) fn find(&self, event: &Event, parent: &Row, root: &Row, is_new: bool) -> Option<Rare> {
-        let is_typed = match self.on_tty {
+        let is_typed = match self.usual.on_tty {
             OnTty::Line => event.tty.is_some(),
             OnTty::Typed => event.tty.is_some() && (event.ppid == event.sid || parent.is_prompt),
         };
@@ -149,7 +160,7 @@ impl Rarity {
     }
 
     fn is_usual(&self, path: &[u8]) -> bool {
-        self.folders.is_match(path)
+        self.usual.folders.is_match(path)
     }
 
     fn is_elsewhere(&self, event: &Event) -> bool {
@@ -168,13 +179,13 @@ impl Rarity {
         let applet = event.argv.iter().skip(1).find(|arg| !is_multi_call(arg));
         let applet = applet.filter(|_| own.iter().any(|path| is_multi_call(path)));
         let mut names = own.into_iter().chain(applet);
-        names.any(|path| self.programs.is_match(path))
+        names.any(|path| self.usual.programs.is_match(path))
     }
 
     /// Whether it does what nobody can see in its file.
     fn is_script(&self, event: &Event) -> bool {
         let names = [event.exe.as_slice(), &event.filename];
-        let is_interpreter = names.iter().any(|path| self.interpreters.is_match(path));
+        let is_interpreter = names.iter().any(|path| self.usual.interpreters.is_match(path));
         // A script that was called by its path is judged by that.
         if !is_interpreter || event.interpreter.is_some() {
             return false;

@@ -7,7 +7,7 @@ use crate::rule::{Conditions, Doubt, Facts, Rule, RuleError};
 pub const MAX_RULES: usize = 128;
 
 /// Rules, numbered: those that leave out from 0 on, in the order in which they were given, then the others.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Rules {
     rules: Vec<Rule>,
     /// How many of them leave out.
@@ -20,7 +20,7 @@ pub struct Rules {
 
 impl Rules {
     /// Of these; the kernel program decides none yet.
-    pub fn new(exclude: &[Conditions], include: &[Conditions], line: &[Conditions]) -> Result<Rules, RuleError> {
+    pub(crate) fn new(exclude: &[Conditions], include: &[Conditions], line: &[Conditions]) -> Result<Rules, RuleError> {
         let all = exclude.iter().chain(include).chain(line);
         let rules: Vec<Rule> = all.map(Rule::new).collect::<Result<_, _>>()?;
         if rules.len() > MAX_RULES {
@@ -35,7 +35,7 @@ impl Rules {
     ///
     /// What it leaves out is not seen here, not even as what led to others. So nothing is its to decide where a rule that
     /// keeps is not, or where the answer to another rule, or whose a session is, could depend on it.
-    pub fn for_kernel(&mut self, starters: &Starters) -> Vec<(Option<usize>, exectrace::Rule)> {
+    pub(crate) fn for_kernel(&mut self, starters: &Starters) -> Vec<(Option<usize>, exectrace::Rule)> {
         if self.rules.iter().any(Rule::looks_at_parents) {
             return Vec::new();
         }

@@ -6,13 +6,12 @@ use std::time::SystemTime;
 use exectrace::{Ended, Event, ExecId, FailedExec, Partial, Running};
 
 use crate::busy::Busy;
-use crate::config::{OriginConfig, SiftConfig};
+use crate::config::SiftConfig;
 use crate::lineage::{Fate, Lineage, Row};
-use crate::origin::{Origins, Session};
-use crate::pattern::PatternError;
-use crate::rare::{Rare, Rarity, is_prompt};
+use crate::origin::{Origins, Session, Starters};
+use crate::rare::{Rare, Rarity, Usual, is_prompt};
 use crate::rollup::{Around, Folded, GroupKey, Of, OnTty, Rollup, RollupConfig, Rollups};
-use crate::rule::{Fact, Facts};
+use crate::rule::{Fact, Facts, RuleError};
 use crate::rules::Rules;
 
 /// What becomes of something that happened.
@@ -40,7 +39,7 @@ pub struct Judged {
 /// Judges one thing after the other, in their order.
 #[derive(Debug)]
 pub struct Sift {
-    rules: Rules,
+    rules: Arc<Rules>,
     lineage: Lineage,
     origins: Origins,
     folding: Option<Folding>,
@@ -59,18 +58,15 @@ struct Folding {
 const NOT_THERE: u32 = 2;
 
 impl Sift {
-    /// By these rules, and with this roll-up if there is to be one.
-    pub fn new(rules: Rules, origin: &OriginConfig, rollup: Option<&RollupConfig>) -> Result<Sift, PatternError> {
-        let folding = rollup.map(|config| {
-            Ok(Folding {
-                rarity: Rarity::new(config)?,
-                busy: Busy::new(config.more_than, config.window),
-                rollups: Rollups::new(config.window),
-                no_tty: config.tty == OnTty::Line,
-            })
+    fn new(criteria: &Criteria) -> Sift {
+        let folding = criteria.folding.as_ref().map(|(usual, config)| Folding {
+            rarity: Rarity::new(Arc::clone(usual)),
+            busy: Busy::new(config.more_than, config.window),
+            rollups: Rollups::new(config.window),
+            no_tty: config.tty == OnTty::Line,
         });
-        let (lineage, origins) = (Lineage::new(), Origins::new(origin)?);
-        Ok(Sift { rules, lineage, origins, folding: folding.transpose()? })
+        let (lineage, origins) = (Lineage::new(), Origins::new(Arc::clone(&criteria.starters)));
+        Sift { rules: Arc::clone(&criteria.rules), lineage, origins, folding }
     }
 
     /// What ran when the log began.
@@ -233,11 +229,6 @@ impl Sift {
         folding.rollups.end_all();
         folding.rollups.take()
     }
-
-    /// The rules by which it judges.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
 }
 
 /// The first of these that is busy, and has a line itself.
@@ -295,10 +286,53 @@ fn joined(event: &Event) -> Vec<u8> {
     event.argv.iter().collect::<Vec<_>>().join(&b' ')
 }
 
-impl SiftConfig {
-    /// What judges by this configuration; the kernel program decides nothing.
-    pub fn sift(&self, with_rollup: bool) -> Result<Sift, crate::rule::RuleError> {
-        let rules = Rules::new(&self.exclude, &self.include, &self.rollup.line)?;
-        Ok(Sift::new(rules, &self.origin, with_rollup.then_some(&self.rollup))?)
+/// A configuration of which all patterns are compiled, for any number of logs.
+#[derive(Debug, Clone)]
+pub struct Criteria {
+    rules: Arc<Rules>,
+    starters: Arc<Starters>,
+    folding: Option<(Arc<Usual>, RollupConfig)>,
+    told: Vec<(Option<usize>, exectrace::Rule)>,
+}
+
+impl Criteria {
+    /// Of a configuration; the kernel program decides nothing.
+    pub fn new(config: &SiftConfig, with_rollup: bool) -> Result<Criteria, RuleError> {
+        let rules = Rules::new(&config.exclude, &config.include, &config.rollup.line)?;
+        let usual = || Ok::<_, RuleError>((Arc::new(Usual::new(&config.rollup)?), config.rollup.clone()));
+        Ok(Criteria {
+            rules: Arc::new(rules),
+            starters: Arc::new(Starters::new(&config.origin)?),
+            folding: with_rollup.then(usual).transpose()?,
+            told: Vec::new(),
+        })
+    }
+
+    /// The same, where the kernel program decides what it can.
+    pub fn with_kernel(mut self) -> Criteria {
+        let mut rules = Rules::clone(&self.rules);
+        self.told = rules.for_kernel(&self.starters);
+        self.rules = Arc::new(rules);
+        self
+    }
+
+    /// What the kernel program is to be told, in this order; those that leave out with their numbers.
+    pub fn told(&self) -> &[(Option<usize>, exectrace::Rule)] {
+        &self.told
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What is folded, if anything is.
+    pub fn rollup(&self) -> Option<&RollupConfig> {
+        self.folding.as_ref().map(|(_, config)| config)
+    }
+
+    /// What judges one log.
+    pub fn sift(&self) -> Sift {
+        Sift::new(self)
     }
 }

@@ -10,26 +10,26 @@ mod rules;
 
 use exectrace::{Ended, Event, FailedExec};
 
-use crate::{Conditions, Judged, Rare, Rollup, Session, Sift, SiftConfig, SiftFile, Verdict};
+use crate::{Conditions, Criteria, Judged, Rare, Rollup, Session, Sift, SiftConfig, SiftFile, Verdict};
 
 /// What a line takes in these tests.
 const LINE: u64 = 100;
 
 /// By the default, with roll-up.
 fn folding() -> Sift {
-    SiftConfig::default().sift(true).expect("the default")
+    Criteria::new(&SiftConfig::default(), true).expect("the default").sift()
 }
 
 /// By this file, with roll-up.
 fn folding_by(text: &str) -> Sift {
-    toml::from_str::<SiftFile>(text).expect(text).complete().sift(true).expect(text)
+    Criteria::new(&toml::from_str::<SiftFile>(text).expect(text).complete(), true).expect(text).sift()
 }
 
 /// By these rules, without roll-up.
 fn by_rules(exclude: &[&str], include: &[&str]) -> Sift {
     let all = |texts: &[&str]| texts.iter().map(|text| Conditions::parse(text).expect(text)).collect();
     let config = SiftConfig { exclude: all(exclude), include: all(include), ..SiftConfig::default() };
-    config.sift(false).expect("rules")
+    Criteria::new(&config, false).expect("rules").sift()
 }
 
 impl Sift {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use exectrace::{Item, PidNamespace, Scope, Tracer};
 use exectrace_redact::Redactor;
-use exectrace_sift::{SiftConfig, Verdict};
+use exectrace_sift::{Criteria, SiftConfig, Verdict};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ground::Ground;
@@ -62,7 +62,7 @@ pub(crate) fn measure(mut ground: Ground<'_>, execs: u64, way: Way<'_>) -> anyho
     let mut config = SiftConfig::default();
     // The workload lies in a folder that is not a usual one.
     config.rollup.folders.push("/**".to_owned());
-    let mut sift = config.sift(way.rollup)?;
+    let mut sift = Criteria::new(&config, way.rollup)?.sift();
     let mut unwritten = Vec::new();
     let (mut execs, mut bytes) = (0, 0);
     let mut make_line = |item| {

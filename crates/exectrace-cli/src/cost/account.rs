@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exectrace::{ExecId, Running};
-use exectrace_sift::SiftConfig;
+use exectrace_sift::OriginConfig;
 use lru::LruCache;
 
 use super::MAX_RUNNING;
@@ -23,7 +23,7 @@ pub(super) struct Account<'a> {
     pub(super) followed: &'a mut Followed,
     pub(super) figures: &'a mut Figures,
     pub(super) execs: &'a mut LruCache<ExecId, [Arc<str>; 2]>,
-    pub(super) config: &'a SiftConfig,
+    pub(super) origin: &'a OriginConfig,
 }
 
 impl Account<'_> {
@@ -35,7 +35,7 @@ impl Account<'_> {
         }
         let whose = self.whose(event.uid, parent, exe);
         let sum = self.sum(1);
-        let fate = match (&mut self.followed.replay, event.event(self.line.time, &self.config.origin)) {
+        let fate = match (&mut self.followed.replay, event.event(self.line.time, self.origin)) {
             (Some(replay), Some(told)) => {
                 let is_one_line = event.parts.is_none_or(|parts| parts <= 1);
                 let bytes = self.size.bytes;
@@ -56,7 +56,7 @@ impl Account<'_> {
         let sum = self.sum(0);
         let fate = match &mut self.followed.replay {
             Some(replay) => {
-                let told = event.failed(self.line.time, &self.config.origin);
+                let told = event.failed(self.line.time, self.origin);
                 let is_one_line = event.parts.is_none_or(|parts| parts <= 1);
                 let bytes = self.size.bytes;
                 let judged = replay.sift().failed(&told, |_| is_one_line.then_some(bytes));

@@ -55,7 +55,7 @@ impl Live {
         Ok(Live {
             scopes,
             meter,
-            sift: sifting.sift()?,
+            sift: sifting.sift(),
             redactor: redaction::random()?,
             encoder: JsonEncoder::new(Told { fields: Fields::Standard, scopes: scopes > 1 }, LIMITS),
             seal: Seal::new(RUN.0, ChainMode::None),

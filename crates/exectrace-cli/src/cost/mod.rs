@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{ExecId, Running};
-use exectrace_sift::SiftConfig;
+use exectrace_sift::{Criteria, OriginConfig, SiftConfig};
 use lru::LruCache;
 
 use self::account::Account;
@@ -51,7 +51,8 @@ const MAX_RUNNING: usize = 1_024;
 
 /// Adds up what lines cost.
 pub(crate) struct Meter {
-    config: SiftConfig,
+    criteria: Criteria,
+    origin: OriginConfig,
     /// The one that had a line last comes last.
     runs: Vec<Followed>,
     /// Files of execs, and of what led to them.
@@ -74,10 +75,9 @@ pub(crate) struct Asked {
 impl Meter {
     /// An account by this roll-up and these rules.
     pub(crate) fn new(config: SiftConfig) -> anyhow::Result<Meter> {
-        // What is no rule is found out here.
-        config.sift(true)?;
+        let criteria = Criteria::new(&config, true)?;
         let (runs, execs) = (Vec::new(), LruCache::new(MAX_EXECS));
-        Ok(Meter { config, runs, execs, figures: Figures::new()? })
+        Ok(Meter { criteria, origin: config.origin, runs, execs, figures: Figures::new()? })
     }
 
     /// Reads an input to its end; an error is one of the input itself.
@@ -112,7 +112,7 @@ impl Meter {
 
     /// A process ran already when a run began, and no line says so.
     pub(crate) fn ran(&mut self, run: Run, running: &Running) {
-        if let Some(replay) = follow(&mut self.runs, run, &self.config, &mut self.figures).replay.as_mut() {
+        if let Some(replay) = follow(&mut self.runs, run, &self.criteria, &mut self.figures).replay.as_mut() {
             replay.sift().ran(running);
         }
     }
@@ -140,7 +140,7 @@ impl Meter {
         figures.saw(line.time);
         let size = Size::of(bytes);
         *figures.kinds.entry(line.what.name()).or_default() += size;
-        let followed = follow(&mut self.runs, line.run, &self.config, figures);
+        let followed = follow(&mut self.runs, line.run, &self.criteria, figures);
         followed.relabel(line.labels);
         if !followed.look(line) {
             followed.finish(figures);
@@ -152,7 +152,7 @@ impl Meter {
             replay.at(line.time, &followed.owner, figures);
         }
         let mut account =
-            Account { bytes, size, line, followed, figures, execs: &mut self.execs, config: &self.config };
+            Account { bytes, size, line, followed, figures, execs: &mut self.execs, origin: &self.origin };
         match &line.what {
             What::Exec(event) => account.exec(event),
             What::Failed(event) => account.failed(event),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use exectrace_sift::SiftConfig;
+use exectrace_sift::Criteria;
 
 use super::figures::{Figures, Within};
 use super::line::{Line, What};
@@ -30,7 +30,7 @@ pub(super) struct Followed {
 pub(super) fn follow<'a>(
     runs: &'a mut Vec<Followed>,
     run: Run,
-    config: &SiftConfig,
+    criteria: &Criteria,
     figures: &mut Figures,
 ) -> &'a mut Followed {
     let followed = match runs.iter().rposition(|followed| followed.run == run) {
@@ -42,7 +42,7 @@ pub(super) fn follow<'a>(
                 figures.notes.put_away += 1;
             }
             figures.notes.replayed_runs += 1;
-            Some(Followed::new(run, config))
+            Some(Followed::new(run, criteria))
         }
     };
     runs.extend(followed);
@@ -51,9 +51,9 @@ pub(super) fn follow<'a>(
 }
 
 impl Followed {
-    fn new(run: Run, config: &SiftConfig) -> Followed {
+    fn new(run: Run, criteria: &Criteria) -> Followed {
         // Whether it is chained, and labels, come with the first line.
-        let replay = config.sift(true).ok().map(|sift| Replay::new(sift, run));
+        let replay = Some(Replay::new(criteria.sift(), run));
         let owner = Owner { user: None, workspace: Arc::from(NO_WORKSPACE) };
         Followed { run, replay, labels: String::new(), owner, running: 0, first: None }
     }

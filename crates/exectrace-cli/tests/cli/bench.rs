@@ -74,8 +74,10 @@ fn root_scopes_lines_and_sidecars_are_measured_too() {
     assert_eq!(scopes, [Some(1), Some(3)]);
     rows("scopes").iter().for_each(|row| positive(row, &["ns_per_exec"]));
     // The storm itself is one more than it executes.
-    let encode: Vec<_> = rows("encode").iter().map(|row| (row["redaction"] == true, row["lines"].as_u64())).collect();
-    assert_eq!(encode, [(false, Some(301)), (true, Some(301))]);
+    let is = |row: &serde_json::Value, name: &str| row[name] == true;
+    let encode: Vec<_> =
+        rows("encode").iter().map(|row| (is(row, "redaction"), is(row, "rollup"), row["execs"].as_u64())).collect();
+    assert_eq!(encode, [(false, false, Some(301)), (true, false, Some(301)), (true, true, Some(301))]);
     rows("encode").iter().for_each(|row| positive(row, &["bytes", "seconds"]));
     let sidecars: Vec<_> =
         rows("sidecars").iter().map(|row| (row["scopes"].as_u64(), row["tracers"].as_u64())).collect();

@@ -400,7 +400,7 @@ fn root_other_settings_are_refused_with_advice_and_the_pin_stays_as_it_is() {
     let mut pinned = Pinned::started(&[]);
     pinned.run("one");
     pinned.stop();
-    for options in [&["--exits"][..], &["--exclude-uid", "7"], &["--ring-size", "1MiB"]] {
+    for options in [&["--exits"][..], &["--exclude-path", "/opt/seven/"], &["--ring-size", "1MiB"]] {
         refused(pinned.command(options), &[&pinned.bpf.pin(), "other settings", "exectrace unpin"]);
     }
     let mut other = Workspace::new();

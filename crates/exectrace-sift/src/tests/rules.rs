@@ -2,7 +2,7 @@ use exectrace::{Args, Event, Partial};
 
 use super::made::{EACCES, ENOENT, World, on};
 use super::{by_rules, folding_by};
-use crate::{Rules, Verdict};
+use crate::Verdict;
 
 const LINE: Verdict = Verdict::Line(None);
 
@@ -159,16 +159,16 @@ fn an_attempt_never_shows_a_parent_that_was_left_out() {
 
 #[test]
 fn what_the_kernel_program_leaves_out_is_not_left_out_twice() {
-    let mut rules =
-        Rules::new(&[crate::Conditions::parse("exe=/usr/bin/git").expect("a rule")], &[], &[]).expect("rules");
-    assert_eq!(
-        rules.for_kernel(&crate::Starters::new(&crate::SiftConfig::default().origin).expect("patterns")).len(),
-        1
-    );
-    let config = crate::SiftConfig::default();
-    let mut sift = crate::Sift::new(rules, &config.origin, None).expect("the default");
+    let exclude = vec![crate::Conditions::parse("exe=/usr/bin/git").expect("a rule")];
+    let config = crate::SiftConfig { exclude, ..crate::SiftConfig::default() };
+    let criteria = crate::Criteria::new(&config, false).expect("rules").with_kernel();
+    assert_eq!(criteria.told().len(), 1);
     let mut world = World::new();
-    assert_eq!(sift.verdict(&world.begin("/usr/bin/git", &["git"])), LINE, "who comes through was kept there");
+    assert_eq!(
+        criteria.sift().verdict(&world.begin("/usr/bin/git", &["git"])),
+        LINE,
+        "who comes through was kept there"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use exectrace::{Args, Event, ExecId};
-use exectrace_sift::{SiftConfig, Verdict};
+use exectrace_sift::{Criteria, SiftConfig, Verdict};
 
 use crate::cli::Fields;
 use crate::ledger::Books;
@@ -96,7 +96,7 @@ pub(super) fn build(compilers: u32) -> Made {
         let file = format!("src/file{}.c", number % 200);
         event(FIRST + number, Some(11), b"/usr/bin/gcc", &["gcc", "-O2", "-c", &file], u64::from(number / 4))
     }));
-    let mut sift = SiftConfig::default().sift(true).expect("rules");
+    let mut sift = Criteria::new(&SiftConfig::default(), true).expect("rules").sift();
     let (mut all, mut rolled_up, mut shorter) = (Log::new(false), Log::new(true), 0);
     let digits = |log: &Log| i64::try_from(log.seal.next_line().to_string().len()).expect("few");
     let mut last = 0;
