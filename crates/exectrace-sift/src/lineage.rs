@@ -1,5 +1,6 @@
 //! What is kept of each exec for those that descend from it: bounded, and what was forgotten is not known.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -51,16 +52,34 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Lineage {
     rows: LruCache<ExecId, Row>,
+    /// Paths of files, each once.
+    files: HashSet<Arc<[u8]>>,
 }
+
+/// Files that are kept once.
+const MAX_FILES: usize = 4_096;
 
 impl Lineage {
     pub(crate) fn new() -> Lineage {
-        Lineage { rows: LruCache::new(MAX_ROWS) }
+        Lineage { rows: LruCache::new(MAX_ROWS), files: HashSet::new() }
     }
 
     /// What is known of an exec, which is not forgotten so soon then.
     pub(crate) fn get(&mut self, id: ExecId) -> Option<&Row> {
         self.rows.get(&id)
+    }
+
+    /// The path of a file, shared with others that have the same one.
+    pub(crate) fn file(&mut self, path: &[u8]) -> Arc<[u8]> {
+        if let Some(file) = self.files.get(path) {
+            return Arc::clone(file);
+        }
+        if self.files.len() >= MAX_FILES {
+            self.files.clear();
+        }
+        let file: Arc<[u8]> = Arc::from(path);
+        self.files.insert(Arc::clone(&file));
+        file
     }
 
     pub(crate) fn put(&mut self, id: ExecId, row: Row) {

@@ -2,7 +2,9 @@
 //!
 //! Found once, at the root, and inherited down the tree of processes. `docs/origin.md` says how sure each kind is.
 
-use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use exectrace::{Event, ExecId, Running, ScopeId};
@@ -158,7 +160,9 @@ impl Known {
 }
 
 /// Bytes of a command line that are looked at for what a program is.
-const WORDS: usize = 1_024;
+pub(crate) const WORDS: usize = 1_024;
+/// Files of which is remembered whose they are.
+const MAX_FILES: usize = 4_096;
 
 impl Starters {
     /// Those of a configuration.
@@ -188,9 +192,16 @@ impl Starters {
 
     /// Which of them something is, by its paths and arguments.
     pub(crate) fn find(&self, paths: &[&[u8]], argv: &[u8]) -> Known {
-        let by_path = paths.iter().flat_map(|path| self.paths.matches(path)).map(|at| self.of_paths[at]);
-        let words = &argv[..argv.len().min(WORDS)];
-        let mut found: Vec<usize> = by_path.chain(self.words.matches(words).map(|at| self.of_words[at])).collect();
+        self.known(self.by_paths(paths), argv)
+    }
+
+    /// Those whose files these are.
+    fn by_paths(&self, paths: &[&[u8]]) -> Vec<usize> {
+        paths.iter().flat_map(|path| self.paths.matches(path)).map(|at| self.of_paths[at]).collect()
+    }
+
+    fn known(&self, mut found: Vec<usize>, argv: &[u8]) -> Known {
+        found.extend(self.words.matches(&argv[..argv.len().min(WORDS)]).map(|at| self.of_words[at]));
         found.sort_unstable();
         Known(found.into_iter().map(|at| self.all[at].clone()).collect())
     }
@@ -205,6 +216,9 @@ impl Starters {
 #[derive(Debug)]
 pub(crate) struct Origins {
     starters: Arc<Starters>,
+    /// Whose files are, by a hash of their paths with keys that nobody can know.
+    files: HashMap<u64, Vec<usize>>,
+    hasher: RandomState,
     /// Containers, or PID namespaces, in which something ran already.
     entered: HashSet<(ScopeId, Vec<u8>)>,
     running: Vec<Running>,
@@ -212,11 +226,19 @@ pub(crate) struct Origins {
 
 impl Origins {
     pub(crate) fn new(starters: Arc<Starters>) -> Origins {
-        Origins { starters, entered: HashSet::new(), running: Vec::new() }
+        let (files, hasher) = (HashMap::new(), RandomState::new());
+        Origins { starters, files, hasher, entered: HashSet::new(), running: Vec::new() }
     }
 
-    pub(crate) fn starters(&self) -> &Starters {
-        &self.starters
+    /// What an exec is known for; `argv` is the beginning of its arguments, joined by spaces.
+    pub(crate) fn known(&mut self, event: &Event, argv: &[u8]) -> Known {
+        let paths = [event.exe.as_slice(), &event.filename];
+        let hash = self.hasher.hash_one(paths);
+        if self.files.len() >= MAX_FILES && !self.files.contains_key(&hash) {
+            self.files.clear();
+        }
+        let found = self.files.entry(hash).or_insert_with(|| self.starters.by_paths(&paths));
+        self.starters.known(found.clone(), argv)
     }
 
     /// Something ran already when the log began.
@@ -226,7 +248,6 @@ impl Origins {
 
     /// The session of an exec that is `known` by what it looks like.
     pub(crate) fn session(&mut self, event: &Event, known: &Known, parent: Option<&Row>) -> Arc<Session> {
-        let is_first = self.enter(event);
         if let Some(Row { session, .. }) = parent.filter(|parent| parent.session.kind == Kind::Agent) {
             return Arc::clone(session);
         }
@@ -235,7 +256,10 @@ impl Origins {
         if let Some(agent) = known.of(Kind::Agent).or(marked) {
             return begin(Kind::Agent, Some(agent));
         }
-        let Some(parent) = parent else { return Arc::new(self.without_parent(event, known, is_first)) };
+        let Some(parent) = parent else {
+            let is_first = self.enter(event);
+            return Arc::new(self.without_parent(event, known, is_first));
+        };
         if parent.session.kind != Kind::Ide
             && let Some(ide) = known.of(Kind::Ide)
         {

@@ -226,6 +226,11 @@ impl Rule {
             && all(&self.argv, facts.argv)
     }
 
+    /// Whether it looks at arguments.
+    pub(crate) fn looks_at_arguments(&self) -> bool {
+        !self.argv.is_empty()
+    }
+
     /// Whether it looks at the exec before.
     pub(crate) fn looks_at_parents(&self) -> bool {
         self.parent.is_some()

@@ -16,6 +16,8 @@ pub struct Rules {
     keep: usize,
     /// For each that leaves out: the kernel program does it.
     in_kernel: Vec<bool>,
+    /// Some look at arguments.
+    arguments: bool,
 }
 
 impl Rules {
@@ -27,7 +29,8 @@ impl Rules {
             return Err(RuleError::TooMany(rules.len()));
         }
         let out = exclude.len();
-        Ok(Rules { rules, out, keep: out + include.len(), in_kernel: vec![false; out] })
+        let arguments = rules.iter().any(Rule::looks_at_arguments);
+        Ok(Rules { rules, out, keep: out + include.len(), in_kernel: vec![false; out], arguments })
     }
 
     /// Leaves to the kernel program what it can decide, and returns what to tell it: rules in their order, those that leave
@@ -90,6 +93,11 @@ impl Rules {
         let (number, _) = out.find(|rule| holds(rule, Doubt::DoesNot))?;
         let mut keeping = numbered().take(self.keep).skip(self.out);
         (!keeping.any(|rule| holds(&rule, Doubt::Holds))).then_some(number)
+    }
+
+    /// Whether some rule looks at arguments.
+    pub(crate) fn look_at_arguments(&self) -> bool {
+        self.arguments
     }
 
     /// Whether it is never folded.

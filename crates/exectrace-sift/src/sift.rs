@@ -8,7 +8,7 @@ use exectrace::{Ended, Event, ExecId, FailedExec, Partial, Running};
 use crate::busy::Busy;
 use crate::config::SiftConfig;
 use crate::lineage::{Fate, Lineage, Row};
-use crate::origin::{Origins, Session, Starters};
+use crate::origin::{Origins, Session, Starters, WORDS};
 use crate::rare::{Rare, Rarity, Usual, is_prompt};
 use crate::rollup::{Around, Folded, GroupKey, Of, OnTty, Rollup, RollupConfig, Rollups};
 use crate::rule::{Fact, Facts, RuleError};
@@ -43,6 +43,8 @@ pub struct Sift {
     lineage: Lineage,
     origins: Origins,
     folding: Option<Folding>,
+    /// For the arguments of one exec after the other.
+    words: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Sift {
             no_tty: config.tty == OnTty::Line,
         });
         let (lineage, origins) = (Lineage::new(), Origins::new(Arc::clone(&criteria.starters)));
-        Sift { rules: Arc::clone(&criteria.rules), lineage, origins, folding }
+        Sift { rules: Arc::clone(&criteria.rules), lineage, origins, folding, words: Vec::new() }
     }
 
     /// What ran when the log began.
@@ -76,9 +78,9 @@ impl Sift {
 
     /// An exec. `bytes` tells those of its line, which is asked only if it is to be folded; `None` if it would be several.
     pub fn exec(&mut self, event: &Event, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
-        let argv = joined(event);
+        let argv = self.joined(event);
         let parent = event.parent_id.and_then(|id| self.lineage.get(id).cloned());
-        let known = self.origins.starters().find(&[&event.exe, &event.filename], &argv);
+        let known = self.origins.known(event, &argv);
         let session = self.origins.session(event, &known, parent.as_ref());
         let parent_id = shown_parent(event.parent_id, parent.as_ref());
         let job = match &parent {
@@ -92,7 +94,7 @@ impl Sift {
             Fact::None | Fact::Unknown => 0,
         };
         let mut row = Row {
-            exe: Arc::from(event.exe.as_slice()),
+            exe: self.lineage.file(&event.exe),
             session: Arc::clone(&session),
             begins: known.begins(),
             uid: event.uid,
@@ -110,6 +112,7 @@ impl Sift {
             None => self.fold(event, &facts, parent.as_ref(), &mut row, bytes),
         };
         self.lineage.put(event.id, row);
+        self.words = argv;
         Judged { verdict, session: Some(session), parent: parent_id }
     }
 
@@ -148,7 +151,7 @@ impl Sift {
     /// An attempt that failed.
     pub fn failed(&mut self, failed: &FailedExec, bytes: impl FnOnce(&Arc<Session>) -> Option<u64>) -> Judged {
         let attempt = &failed.attempt;
-        let argv = joined(attempt);
+        let argv = self.joined(attempt);
         let above = attempt.parent_id.and_then(|id| self.lineage.get(id).cloned());
         let caller = self.lineage.get(attempt.id).cloned().or_else(|| above.clone());
         let facts = Facts {
@@ -160,6 +163,7 @@ impl Sift {
             None => self.fold_failed(failed, &facts, caller.as_ref(), bytes),
         };
         let parent = shown_parent(attempt.parent_id, above.as_ref());
+        self.words = argv;
         Judged { verdict, session: caller.map(|caller| caller.session), parent }
     }
 
@@ -199,6 +203,21 @@ impl Sift {
         let around = Around { root_exe: &root.exe, session: &caller.session };
         let folded = Folded { id: None, time: attempt.time, argv: &attempt.argv, bytes };
         Verdict::Folded(folding.rollups.fold(&key, &around, &folded))
+    }
+
+    /// The arguments joined by spaces, as many of them as are looked at. The buffer is to be given back.
+    fn joined(&mut self, event: &Event) -> Vec<u8> {
+        let most = if self.rules.look_at_arguments() { usize::MAX } else { WORDS };
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        for (at, arg) in event.argv.iter().enumerate() {
+            if words.len() >= most {
+                break;
+            }
+            words.extend_from_slice(if at == 0 { b"" } else { b" " });
+            words.extend_from_slice(arg);
+        }
+        words
     }
 
     /// The end of a process: what became of its last exec becomes of it.
@@ -282,10 +301,6 @@ fn shown_parent(parent_id: Option<ExecId>, parent: Option<&Row>) -> Option<ExecI
     }
 }
 
-fn joined(event: &Event) -> Vec<u8> {
-    event.argv.iter().collect::<Vec<_>>().join(&b' ')
-}
-
 /// A configuration of which all patterns are compiled, for any number of logs.
 #[derive(Debug, Clone)]
 pub struct Criteria {
@@ -298,7 +313,8 @@ pub struct Criteria {
 impl Criteria {
     /// Of a configuration; the kernel program decides nothing.
     pub fn new(config: &SiftConfig, with_rollup: bool) -> Result<Criteria, RuleError> {
-        let rules = Rules::new(&config.exclude, &config.include, &config.rollup.line)?;
+        let line = if with_rollup { config.rollup.line.as_slice() } else { &[] };
+        let rules = Rules::new(&config.exclude, &config.include, line)?;
         let usual = || Ok::<_, RuleError>((Arc::new(Usual::new(&config.rollup)?), config.rollup.clone()));
         Ok(Criteria {
             rules: Arc::new(rules),
