@@ -73,7 +73,7 @@ pub(super) struct OriginBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<String>,
+    root: Option<Shown<ExecId>>,
     interactive: bool,
 }
 
@@ -82,7 +82,7 @@ impl<'a> OriginBody<'a> {
         OriginBody {
             kind: session.kind.name(),
             by: session.by.as_deref(),
-            root: session.root.map(|id| id.to_string()),
+            root: session.root.map(Shown),
             interactive: session.is_interactive(has_tty),
         }
     }
