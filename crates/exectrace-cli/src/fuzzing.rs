@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 
+use exectrace_sift::{Criteria, OriginConfig, SiftConfig};
+
+use crate::cost::{Asked, Meter, Prices};
 use crate::handshake::{Incoming, Request, bad_request};
 use crate::labels::LabelSource;
 use crate::line::paint::Pen;
@@ -56,6 +60,34 @@ pub fn verify(inputs: &[&[u8]], key: Option<&[u8]>) -> Option<Verified> {
     let (text, json) = (report.text(None), report.json(None));
     Some(Verified { is_whole: report.verdict == Verdict::Whole, text, json })
 }
+
+/// What `exectrace cost` says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Tables.
+    pub text: String,
+    /// What programs read.
+    pub json: String,
+    /// With a map.
+    pub page: String,
+}
+
+/// Reckons what a log in these inputs costs; `None` if no line is exectrace's.
+pub fn cost(inputs: &[&[u8]]) -> Option<Cost> {
+    let mut meter = Meter::new(&COST.0, COST.1.clone()).expect("room");
+    for input in inputs {
+        meter.add("", *input).expect("memory can be read");
+    }
+    let asked = Asked { hours_a_month: 730.0, times: 1.0, top: 10, watched: None };
+    let report = meter.finish(Prices::default(), &asked)?;
+    Some(Cost { text: report.text(), json: report.json().expect("JSON"), page: report.page() })
+}
+
+/// Compiled once.
+static COST: LazyLock<(Criteria, OriginConfig)> = LazyLock::new(|| {
+    let config = SiftConfig::default();
+    (Criteria::new(&config, true).expect("the default"), config.origin)
+});
 
 /// What `exectrace logs` shows.
 pub struct Shown {

@@ -30,7 +30,7 @@ fn cost(args: &CostArgs) -> anyhow::Result<()> {
     let mut asked = Asked { hours_a_month: args.hours_a_month, times: args.times, top: args.top, watched: None };
     // Refuses rules that are none in the words of all other commands.
     let sifting = Sifting::new(sift.clone(), false)?;
-    let meter = Meter::new(sift)?;
+    let meter = Meter::of(sift)?;
     let meter = if args.live {
         let (meter, watched) = watch(args, &sifting, meter)?;
         asked.watched = Some(watched);

@@ -74,10 +74,14 @@ pub(crate) struct Asked {
 
 impl Meter {
     /// An account by this roll-up and these rules.
-    pub(crate) fn new(config: SiftConfig) -> anyhow::Result<Meter> {
-        let criteria = Criteria::new(&config, true)?;
+    pub(crate) fn of(config: SiftConfig) -> anyhow::Result<Meter> {
+        Meter::new(&Criteria::new(&config, true)?, config.origin)
+    }
+
+    /// The same, where all patterns are compiled.
+    pub(crate) fn new(criteria: &Criteria, origin: OriginConfig) -> anyhow::Result<Meter> {
         let (runs, execs) = (Vec::new(), LruCache::new(MAX_EXECS));
-        Ok(Meter { criteria, origin: config.origin, runs, execs, figures: Figures::new()? })
+        Ok(Meter { criteria: criteria.clone(), origin, runs, execs, figures: Figures::new()? })
     }
 
     /// Reads an input to its end; an error is one of the input itself.

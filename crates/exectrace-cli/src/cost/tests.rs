@@ -19,7 +19,7 @@ use super::{Asked, Meter, Prices, Report};
 const ASKED: Asked = Asked { hours_a_month: 730.0, times: 1.0, top: 10, watched: None };
 
 fn account<'a>(lines: impl IntoIterator<Item = &'a str>, asked: Asked) -> Option<Report> {
-    let mut meter = Meter::new(SiftConfig::default()).expect("rules");
+    let mut meter = Meter::of(SiftConfig::default()).expect("rules");
     lines.into_iter().for_each(|line| meter.line(line.as_bytes()));
     meter.finish(Prices::default(), &asked)
 }
@@ -118,7 +118,7 @@ fn a_log_of_execs_is_all_of_its_lines() {
 fn in_one_file_or_in_several_it_is_the_same() {
     let all = build(300).all;
     let in_one = report(strs(&all));
-    let mut meter = Meter::new(SiftConfig::default()).expect("rules");
+    let mut meter = Meter::of(SiftConfig::default()).expect("rules");
     for (number, lines) in all.chunks(70).enumerate() {
         let text = lines.join("\n") + "\n";
         let text =
@@ -260,7 +260,7 @@ fn one_moment_makes_no_month() {
 fn rules_leave_out_what_a_roll_up_would_not_have() {
     let all = build(100).all;
     let config = crate::config::Config::parse("[[exclude]]\nexe = \"**/gcc\"").expect("a rule").sift;
-    let mut meter = Meter::new(config).expect("rules");
+    let mut meter = Meter::of(config).expect("rules");
     strs(&all).for_each(|line| meter.line(line.as_bytes()));
     let report = meter.finish(Prices::default(), &ASKED).expect("a log");
     assert_eq!(volume(&report, Setting::Unrolled).bytes, bytes(&all));
@@ -367,7 +367,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut meter = Meter::new(SiftConfig::default()).expect("rules");
+        let mut meter = Meter::of(SiftConfig::default()).expect("rules");
         meter.line(&bytes);
         meter.add("bytes", &bytes[..]).expect("no file that fails");
     }

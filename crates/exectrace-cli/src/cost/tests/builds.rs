@@ -46,7 +46,7 @@ fn a_cargo_build_of_a_compiler_in_a_home_folder_is_not_folded_unless_that_is_usu
     assert!(execs > 80 && percent > 60.0 && lines > 50, "{percent}");
     let mut config = SiftConfig::default();
     config.rollup.folders.push("/home/*/.rustup/toolchains/**".to_owned());
-    let mut meter = Meter::new(config).expect("rules");
+    let mut meter = Meter::of(config).expect("rules");
     recorded("cargo").iter().for_each(|line| meter.line(line.as_bytes()));
     let report = meter.finish(Prices::default(), &ASKED).expect("a log");
     let folded =
