@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod cost;
+mod files;
 pub(crate) mod generate;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod logs;

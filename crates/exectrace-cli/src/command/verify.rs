@@ -1,20 +1,15 @@
 //! `exectrace verify`: is a log whole, and is it what was written?
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::files;
 use crate::cli::{CheckFormat, VerifyArgs};
 use crate::exit::{Exit, Failed, report};
 use crate::seal::ChainKey;
 use crate::verify::{Report, Verdict, Verifier};
-
-/// What takes less than a second needs no progress bar.
-const LARGE: u64 = 64 << 20;
 
 pub(crate) fn main(args: VerifyArgs) -> ExitCode {
     match verify(&args) {
@@ -34,38 +29,8 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<Verdict> {
 }
 
 fn read(args: &VerifyArgs, mut verifier: Verifier) -> anyhow::Result<Report> {
-    let bar = progress(args);
-    for path in &args.files {
-        let name = path.display().to_string();
-        let unreadable = || Failed(Exit::Usage, format!("cannot read {name}"));
-        let input = open(path).with_context(unreadable)?;
-        verifier.add(name.clone(), bar.wrap_read(input)).with_context(unreadable)?;
-    }
-    bar.finish_and_clear();
-    verifier.finish().ok_or_else(|| {
-        let why = "this is not a log of exectrace: no line of it has a run and a number";
-        Failed(Exit::Usage, why.to_owned()).into()
-    })
-}
-
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    Ok(Box::new(File::open(path)?))
-}
-
-/// For people who wait for a large log; hidden otherwise.
-fn progress(args: &VerifyArgs) -> ProgressBar {
-    let bytes = args.files.iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.len()).sum();
-    if bytes < LARGE || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    files::read_each(&args.files, |name, input| verifier.add(name.to_owned(), input))?;
+    verifier.finish().ok_or_else(|| files::no_log().into())
 }
 
 fn print(args: &VerifyArgs, report: &Report) -> anyhow::Result<()> {
