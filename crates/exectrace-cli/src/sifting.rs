@@ -32,6 +32,10 @@ impl Sifting {
         config.include.extend(parse("--include", &args.include)?);
         config.rollup.more_than = args.rollup_more_than.unwrap_or(config.rollup.more_than);
         config.rollup.window = args.rollup_window.unwrap_or(config.rollup.window);
+        if args.config.is_some() && !args.rollup {
+            // What a file says is wrong also where it is not used.
+            Sifting::new(config.clone(), true)?;
+        }
         let sifting = Sifting::new(config, args.rollup)?;
         sifting.warn();
         Ok(sifting)

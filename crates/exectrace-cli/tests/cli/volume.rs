@@ -10,6 +10,9 @@ use crate::program::Stopped;
 use crate::trace::trace;
 use crate::workspace::Workspace;
 
+/// A PID namespace that there is not: what should have been refused before traces nothing.
+const NOWHERE: &str = "1";
+
 /// Traces a workspace with these options while it does what a line says.
 #[track_caller]
 fn traced(options: &[&str], line: &str) -> Stopped {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ledger, traced};
+use super::{NOWHERE, ledger, traced};
 use crate::folder::Folder;
 use crate::line::cmdlines;
 use crate::program::{Ended, exectrace};
@@ -40,7 +40,7 @@ fn what_is_no_configuration_is_refused_with_the_line() {
         ("[[origin.ide]]\nname = 'x'\nexe = ['[']\n", "is no pattern"),
     ] {
         let path = folder.file("exectrace.toml", text);
-        for words in [&["config"][..], &["trace", "--all", "--config"]] {
+        for words in [&["config"][..], &["trace", "--pid-ns", NOWHERE, "--config"]] {
             let ended = Ended::of(exectrace(words).arg(&path));
             assert_eq!(ended.code, Some(2), "{text}: {ended:?}");
             assert!(ended.stderr.contains(told), "{text}: {ended:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::{ledger, traced};
+use super::{NOWHERE, ledger, traced};
 use crate::folder::Folder;
 use crate::line::{Line, cmdlines, with_msg};
 use crate::program::{Ended, exectrace};
@@ -139,7 +139,7 @@ fn root_a_window_that_is_over_is_told_without_more_being_executed() {
 
 #[test]
 fn a_pin_and_a_roll_up_do_not_go_together() {
-    let ended = Ended::of(&mut exectrace(["trace", "--all", "--rollup", "--pin", "/sys/fs/bpf/x"]));
+    let ended = Ended::of(&mut exectrace(["trace", "--pid-ns", NOWHERE, "--rollup", "--pin", "/sys/fs/bpf/x"]));
     assert!(ended.code == Some(2) && ended.stderr.contains("--rollup"), "{ended:?}");
 }
 

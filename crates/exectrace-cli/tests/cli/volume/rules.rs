@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ledger, traced};
+use super::{NOWHERE, ledger, traced};
 use crate::line::cmdlines;
 use crate::program::{Ended, exectrace};
 
@@ -86,7 +86,7 @@ fn a_rule_that_is_none_is_refused_with_what_to_do() {
         ("--exclude", "uid=root", "the number of a user"),
         ("--exclude", "argv_regex=(", "is no pattern"),
     ] {
-        let ended = Ended::of(&mut exectrace(["trace", "--all", flag, rule]));
+        let ended = Ended::of(&mut exectrace(["trace", "--pid-ns", NOWHERE, flag, rule]));
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(told), "{ended:?}");
     }
